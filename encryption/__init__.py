@@ -1,0 +1,1 @@
+"""Secrets at rest: a keyring of rotating keys and the model field that uses it."""

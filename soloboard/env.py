@@ -1,0 +1,96 @@
+"""The environment, read once: the process, then `.env`, then what `make run` wrote for this machine."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+#: What the product cannot run without, and what to set when it is missing.
+REQUIRED = {
+    "SECRET_KEY": "a long random text: python -c 'import secrets; print(secrets.token_urlsafe(50))'",
+    "SOLOBOARD_SECRET_KEYS": "the key that encrypts stored credentials: "
+    "python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+    "CRON_SECRET": "the Bearer secret of the webhooks: "
+    "python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+    "APP_URL": "the public address of this installation, for instance https://board.example.com",
+    "DATABASE_URL": "postgresql://USER:PASSWORD@HOST:5432/NAME (PostgreSQL 15 or newer)",
+    "REDIS_URL": "redis://HOST:6379/0 (Redis 6.2 or newer, or Valkey)",
+    "QSTASH_TOKEN": "the token from the QStash console",
+    "QSTASH_CURRENT_SIGNING_KEY": "the current signing key from the QStash console",
+    "QSTASH_NEXT_SIGNING_KEY": "the next signing key from the QStash console",
+}
+
+#: Older names that are still read, and the names they stand for.
+ALIASES = {"NEXT_PUBLIC_APP_URL": "APP_URL"}
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+
+
+def read_environment(base_dir: Path) -> environ.Env:
+    """Read all settings from their three sources; the first one that has a name wins.
+
+    Raises ImproperlyConfigured naming every missing setting and how to make one.
+    """
+    env = _environment_class(dict(os.environ))
+    env.read_env(base_dir / ".env")
+    # An explicit DEBUG=false marks production, where the generated secrets and addresses of `make run`
+    # must not stand in for a setting that somebody forgot.
+    if env.ENVIRON.get("DEBUG", "").strip().lower() not in FALSE:
+        env.read_env(base_dir / "var" / "local.env")
+    for old_name, name in ALIASES.items():
+        if old_name in env.ENVIRON:
+            env.ENVIRON.setdefault(name, env.ENVIRON[old_name])
+    _refuse_missing(env)
+    return env
+
+
+def switch(env: environ.Env, name: str, *, default: bool) -> bool:
+    """Read true or false. A word that is neither is an error, where environ would read it as false."""
+    word = env.ENVIRON.get(name, "").strip().lower()
+    if not word:
+        return default
+    if word not in TRUE | FALSE:
+        raise ImproperlyConfigured(f"{name} is {word!r}; write true or false.")
+    return word in TRUE
+
+
+def items(env: environ.Env, name: str, cast: Callable[[str], T], example: str) -> list[T]:
+    """Read a list separated by commas; one that cannot be read is an error that shows the form."""
+    words = [word.strip() for word in env.ENVIRON.get(name, "").split(",")]
+    try:
+        return [cast(word) for word in words if word]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}. Write it like {example}.") from error
+
+
+def database(env: environ.Env, name: str) -> dict[str, Any]:
+    """Read the database's address; only PostgreSQL will do."""
+    try:
+        config: dict[str, Any] = env.db(name)
+    except (ValueError, ImproperlyConfigured) as error:
+        raise ImproperlyConfigured(f"{name} cannot be read: {REQUIRED[name]}") from error
+    if config["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured(f"{name} must name a PostgreSQL database: {REQUIRED[name]}")
+    return config
+
+
+def _environment_class(values: dict[str, str]) -> Any:
+    # django-environ keeps its values on the class and would write those of the files into os.environ, from
+    # where every child process would inherit them.
+    return type("Environment", (environ.Env,), {"ENVIRON": values})()
+
+
+def _refuse_missing(env: environ.Env) -> None:
+    missing = [name for name in REQUIRED if not env.ENVIRON.get(name, "").strip()]
+    if missing:
+        lines = "\n".join(f"  {name}: {REQUIRED[name]}" for name in missing)
+        raise ImproperlyConfigured(
+            f"Missing settings; set them in the environment or in .env:\n{lines}\n"
+            "(On one machine, `make run` sets all of them.)"
+        )

@@ -1,0 +1,250 @@
+"""All settings. Each comes from the environment once (soloboard/env.py) and is read as settings.X."""
+
+import ipaddress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from csp.constants import NONE, SELF
+
+from soloboard.env import database, items, read_environment, switch
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = read_environment(BASE_DIR)
+
+# --- The product ---------------------------------------------------------------------------------------
+
+#: The public address, without a trailing slash: what QStash calls, and what signatures are bound to.
+APP_URL: str = env.str("APP_URL").rstrip("/")
+_app_url = urlsplit(APP_URL)
+_is_https = _app_url.scheme == "https"
+_is_loopback = _app_url.hostname in {"127.0.0.1", "localhost", "::1"}
+
+#: Keys that encrypt stored credentials, the newest first; older ones still decrypt.
+SOLOBOARD_SECRET_KEYS: list[str] = items(env, "SOLOBOARD_SECRET_KEYS", str, "NEW_KEY,OLD_KEY")
+
+#: What a Bearer call to a webhook must carry.
+CRON_SECRET: str = env.str("CRON_SECRET").strip()
+
+QSTASH_URL: str = (env.str("QSTASH_URL", "") or "https://qstash.upstash.io").rstrip("/")
+QSTASH_TOKEN: str = env.str("QSTASH_TOKEN")
+QSTASH_CURRENT_SIGNING_KEY: str = env.str("QSTASH_CURRENT_SIGNING_KEY").strip()
+QSTASH_NEXT_SIGNING_KEY: str = env.str("QSTASH_NEXT_SIGNING_KEY").strip()
+#: Starts the id of every schedule, so that two installations can share one QStash account.
+QSTASH_SCHEDULE_PREFIX: str = env.str("QSTASH_SCHEDULE_PREFIX", "") or "soloboard"
+
+#: Networks that monitored sites may lie in although they are private, for instance 192.168.1.0/24.
+ALLOWED_PRIVATE_NETWORKS = items(
+    env, "ALLOWED_PRIVATE_NETWORKS", ipaddress.ip_network, "192.168.1.0/24,10.0.0.0/8"
+)
+#: Ports of public hosts that may be called beside 80 and 443.
+ALLOWED_PORTS: list[int] = items(env, "ALLOWED_PORTS", int, "8443,8080")
+
+# --- Django --------------------------------------------------------------------------------------------
+
+DEBUG: bool = switch(env, "DEBUG", default=False)
+SECRET_KEY: str = env.str("SECRET_KEY")
+ALLOWED_HOSTS: list[str] = [
+    *filter(None, [_app_url.hostname]),
+    *(["localhost", "127.0.0.1", "[::1]"] if _is_loopback else []),
+    *items(env, "ALLOWED_HOSTS", str, "board.example.com,board.internal"),
+]
+ROOT_URLCONF = "soloboard.urls"
+WSGI_APPLICATION = "soloboard.wsgi.application"
+# The webhooks have no trailing slash, and a redirect would lose the body of a POST.
+APPEND_SLASH = False
+
+INSTALLED_APPS = [
+    "soloboard.apps.SoloBoardConfig",
+    "soloboard.apps.SoloBoardAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "csp",
+    "encryption",
+    "scheduling",
+    "sites",
+    "recommendations",
+]
+
+MIDDLEWARE = [
+    # First, because a host's probe knows neither the public host name nor https.
+    "soloboard.health.HealthCheckMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": database(env, "DATABASE_URL")}
+DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
+# A connection that died with a restarted server is replaced at the start of a request instead of failing it.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL: str = env.str("REDIS_URL")
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "soloboard",
+        "OPTIONS": {
+            # The default serializer is pickle, which runs code that somebody wrote into Redis.
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "SOCKET_CONNECT_TIMEOUT": 2,
+            "SOCKET_TIMEOUT": 5,
+        },
+    }
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Without a collected folder (one machine, tests) the files are served from the apps themselves.
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if WHITENOISE_USE_FINDERS
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "dashboard"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# --- Security ------------------------------------------------------------------------------------------
+# All of it follows from APP_URL: an https address has a proxy in front that ends TLS, a plain one is this
+# machine's own loopback.
+
+CSRF_TRUSTED_ORIGINS = [f"{_app_url.scheme}://{_app_url.netloc}"]
+CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = _is_https
+CSRF_COOKIE_HTTPONLY = True
+SECURE_SSL_REDIRECT = _is_https
+# A webhook is never redirected: QStash counts a redirect as a failure.
+SECURE_REDIRECT_EXEMPT = [r"^api/"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _is_https else None
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _is_https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _is_https
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# As large as a message of QStash's pay-as-you-go plan; a larger body is refused with 413.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+
+# --- The API -------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    # The session is for staff in the browsable API; the webhooks name their own classes.
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
+    "PAGE_SIZE": 50,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": [
+        "rest_framework.parsers.JSONParser",
+        "rest_framework.parsers.FormParser",
+    ],
+    "EXCEPTION_HANDLER": "scheduling.responses.answer_exception",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "SoloBoard",
+    "DESCRIPTION": "Sites, jobs and their runs, and the webhooks that QStash calls.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAdminUser"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/",
+}
+
+# --- Logs ----------------------------------------------------------------------------------------------
+
+#: An empty value logs to the terminal alone, for hosts whose disk is read-only.
+LOG_FILE: str = env.str("LOG_FILE", default=str(BASE_DIR / "logs" / "app.log"))
+if LOG_FILE:
+    Path(LOG_FILE).parent.mkdir(parents=True, exist_ok=True)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+        **(
+            {
+                "file": {
+                    # Several processes write the file, so it is reopened, not rotated, when logrotate moves it.
+                    "class": "logging.handlers.WatchedFileHandler",
+                    "filename": LOG_FILE,
+                    "formatter": "line",
+                    "encoding": "utf-8",
+                }
+            }
+            if LOG_FILE
+            else {}
+        ),
+    },
+    "root": {"handlers": ["console", "file"] if LOG_FILE else ["console"], "level": "INFO"},
+    "loggers": {
+        # Their INFO lines hold whole addresses, and those of a monitored site may hold a key.
+        "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        "httpcore2": {"level": "WARNING"},
+    },
+}
