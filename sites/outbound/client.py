@@ -1,0 +1,321 @@
+"""The HTTP client for hosts that a user named.
+
+Built on httpx2 for URLs and content decoding and httpcore2 for connections. httpx2's own client
+is not used: it logs whole URLs, keys in query parameters included, it keeps one cookie jar for
+all hosts, and to another origin it drops only the Authorization header.
+"""
+
+import asyncio
+import math
+import re
+import ssl
+import time
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import httpcore2
+import httpx2
+
+from sites.outbound.addresses import AddressRules, Network, Resolver, resolve
+from sites.outbound.connections import PinnedBackend, cause
+from sites.outbound.errors import BrokenAnswer, ConnectFailed, RequestRefused, TimedOut
+
+MAX_BODY_BYTES = 2_000_000
+MAX_REDIRECTS = 5
+
+# A name, an IPv4 address or, with colons, an IPv6 one and its zone; httpx2 escapes what is neither.
+_HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+(%25\w+)?")
+
+_HEADERS = {"User-Agent": "SoloBoard", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
+
+_STAGES = {
+    "connection.connect_tcp.complete": "connecting",
+    "connection.start_tls.started": "agreeing on TLS",
+    "http11.receive_response_headers.started": "waiting for its answer",
+    "http11.receive_response_body.started": "reading its answer",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A host's final answer, after redirects.
+
+    latency_ms: from the start of the request until the headers of the final answer were in, with
+        everything on the way: name look-up, connecting, TLS, redirects. The body is not in it.
+    body: decoded; cut at the limit of the request, and then `truncated` is true.
+    tls_expires_at: UTC; end of the certificate of the connection used; None over plain HTTP.
+    """
+
+    url: httpx2.URL = field(repr=False)
+    status: int
+    headers: httpx2.Headers = field(repr=False)
+    body: bytes = field(repr=False)
+    truncated: bool
+    latency_ms: int
+    tls_expires_at: datetime | None
+
+    @property
+    def text(self) -> str:
+        """The body in the charset that the host named (UTF-8 otherwise), never failing."""
+        return httpx2.Response(
+            self.status,
+            headers={"Content-Type": self.headers.get("Content-Type", "")},
+            content=self.body,
+        ).text
+
+
+class Outbound:
+    """What may be reached and which certificates are trusted; makes one client per fetch.
+
+    allowed_networks: private networks that may be reached, on any port.
+    allowed_ports: ports of public hosts that may be reached besides 80 and 443.
+    ssl_context: by default the system's certificate authorities.
+    """
+
+    def __init__(
+        self,
+        *,
+        allowed_networks: Collection[Network] = (),
+        allowed_ports: Collection[int] = (),
+        ssl_context: ssl.SSLContext | None = None,
+        resolve: Resolver = resolve,
+    ) -> None:
+        self._rules = AddressRules(
+            allowed_networks=allowed_networks, allowed_ports=allowed_ports, resolve=resolve
+        )
+        self._ssl_context = ssl_context or httpx2.create_ssl_context(trust_env=False)
+
+    def client(self, *, timeout_s: float) -> "Client":
+        """Return a client whose requests together may take `timeout_s` seconds."""
+        return Client(self._rules, self._ssl_context, timeout_s)
+
+
+class Client:
+    """The requests of one fetch, under one deadline; an async context manager.
+
+    Connections are kept between the requests of one client, for paging, and never shared between
+    two: the first request of a client always looks up, connects and shakes hands afresh.
+    """
+
+    def __init__(self, rules: AddressRules, ssl_context: ssl.SSLContext, timeout_s: float) -> None:
+        self._deadline_s = asyncio.get_running_loop().time() + timeout_s
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=ssl_context, network_backend=PinnedBackend(rules)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._pool.aclose()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        follow_redirects: bool = True,
+        timeout_s: float = math.inf,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> Answer:
+        """Send one request and return its final answer, whatever its status.
+
+        headers: sent to the URL's own origin only, since any of them may be a credential.
+        follow_redirects: for GET and HEAD, up to five times; never for other methods.
+        timeout_s: for all of it; never more than what is left to this client.
+        max_body_bytes: 0 leaves the body unread.
+        Raises one of the OutboundError family.
+        """
+        timeout_s = max(0, min(timeout_s, self._deadline_s - asyncio.get_running_loop().time()))
+        exchange = _Exchange(method, parse_url(url), headers or {}, content, timeout_s)
+        started = time.perf_counter()
+        with exchange.errors_in_words():
+            async with asyncio.timeout(timeout_s):
+                response = await exchange.send(self._pool)
+                while follow_redirects and exchange.follow(response):
+                    await response.aclose()
+                    response = await exchange.send(self._pool)
+                latency_ms = round((time.perf_counter() - started) * 1000)
+                tls_expires_at = _tls_expires_at(response)
+                try:
+                    body, truncated = await _read_body(response, max_body_bytes)
+                finally:
+                    await response.aclose()
+        return Answer(
+            url=exchange.url,
+            status=response.status_code,
+            headers=response.headers,
+            body=body,
+            truncated=truncated,
+            latency_ms=latency_ms,
+            tls_expires_at=tls_expires_at,
+        )
+
+
+class _Exchange:
+    """One request on its way through its redirects."""
+
+    def __init__(
+        self,
+        method: str,
+        url: httpx2.URL,
+        headers: Mapping[str, str],
+        content: bytes,
+        timeout_s: float,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.content = content
+        self.timeout_s = timeout_s
+        self.redirects = 0
+        self.stage = ""
+
+    async def send(self, pool: httpcore2.AsyncConnectionPool) -> httpx2.Response:
+        self.stage = "looking up its name"
+        # httpx2 writes the Host and Content-Length headers.
+        request = httpx2.Request(
+            self.method, self.url, headers={**_HEADERS, **self.headers}, content=self.content
+        )
+        answered = await pool.handle_async_request(
+            httpcore2.Request(
+                method=request.method,
+                url=httpcore2.URL(
+                    scheme=self.url.raw_scheme,
+                    host=self.url.raw_host,
+                    port=self.url.port,
+                    target=self.url.raw_path,
+                ),
+                headers=request.headers.raw,
+                content=self.content,
+                extensions={"trace": self._trace, "timeout": {"connect": self.timeout_s}},
+            )
+        )
+        return httpx2.Response(
+            answered.status,
+            headers=answered.headers,
+            stream=_Body(answered),
+            extensions=answered.extensions,
+        )
+
+    async def _trace(self, event: str, _: Mapping[str, Any]) -> None:
+        self.stage = _STAGES.get(event, self.stage)
+
+    def follow(self, response: httpx2.Response) -> bool:
+        """Move on to where a response redirects to; return False when it is the final one."""
+        if self.method not in ("GET", "HEAD") or not response.has_redirect_location:
+            return False
+        if self.redirects == MAX_REDIRECTS:
+            raise BrokenAnswer(f"{self.url.host} redirected more than {MAX_REDIRECTS} times")
+        self.redirects += 1
+        url = parse_url(response.headers["Location"], base=self.url)
+        if url.origin != self.url.origin:
+            self.headers = {}
+        self.url = url
+        return True
+
+    @contextmanager
+    def errors_in_words(self) -> Iterator[None]:
+        """Turn what the libraries raise into the family above; their texts may quote headers."""
+        asked = self.url.host
+        try:
+            yield
+        except RequestRefused as exc:
+            if not self.redirects:
+                raise
+            raise RequestRefused(f"{asked} redirects to where no request goes: {exc}") from exc
+        except (TimeoutError, httpcore2.TimeoutException) as exc:
+            raise TimedOut(
+                f"{self.url.host} gave no complete answer within {self.timeout_s:.3g} s"
+                f" (stopped while {self.stage})"
+            ) from exc
+        except httpcore2.ConnectError as exc:
+            raise ConnectFailed(f"{self.url.host} {_why_no_connection(exc)}") from exc
+        except httpcore2.LocalProtocolError:
+            raise RequestRefused(
+                f"the request to {self.url.host} has a character that HTTP headers cannot hold;"
+                " enter the header or the credential again"
+            ) from None
+        except httpx2.DecodingError as exc:
+            raise BrokenAnswer(f"{self.url.host} sent a body that cannot be decompressed") from exc
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as exc:
+            raise BrokenAnswer(
+                f"{self.url.host} broke the connection off or did not answer in HTTP"
+                f" (stopped while {self.stage})"
+            ) from exc
+
+
+class _Body(httpx2.AsyncByteStream):
+    """The raw body of httpcore2's response as httpx2 takes it for decoding."""
+
+    def __init__(self, answered: httpcore2.Response) -> None:
+        self._answered = answered
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._answered.aiter_stream():
+            yield part
+
+    async def aclose(self) -> None:
+        await self._answered.aclose()
+
+
+def parse_url(url: str, base: httpx2.URL | None = None) -> httpx2.URL:
+    """Return the URL if a request to it could be made; a relative one is taken against `base`.
+
+    Raises RequestRefused. Where the host name leads is not looked at here.
+    """
+    try:
+        parsed = base.join(url) if base else httpx2.URL(url)
+    except (httpx2.InvalidURL, ValueError) as exc:
+        raise RequestRefused("this is not a valid URL") from exc
+    if parsed.scheme not in ("http", "https"):
+        raise RequestRefused("only http:// and https:// addresses can be requested")
+    if not _HOST.fullmatch(parsed.raw_host):
+        raise RequestRefused("the URL has no valid host name")
+    if parsed.userinfo:
+        raise RequestRefused("the URL holds a user name or password; enter it as a credential")
+    if not 0 < (parsed.port or 80) <= 65535:
+        raise RequestRefused(f"port {parsed.port} does not exist; ports go from 1 to 65535")
+    return parsed
+
+
+async def _read_body(response: httpx2.Response, limit: int) -> tuple[bytes, bool]:
+    """Return the decoded body up to `limit` bytes, and whether there was more."""
+    if not limit:
+        return b"", False
+    # A chain of codings is never honest, and can burn minutes of CPU without any output.
+    if len(response.headers.get_list("Content-Encoding", split_commas=True)) > 1:
+        raise BrokenAnswer("the answer is compressed more than once")
+    body = bytearray()
+    async with aclosing(response.aiter_bytes()) as parts:
+        async for part in parts:
+            body += part
+            if len(body) > limit:
+                return bytes(body[:limit]), True
+    return bytes(body), False
+
+
+def _tls_expires_at(response: httpx2.Response) -> datetime | None:
+    tls = response.extensions["network_stream"].get_extra_info("ssl_object")
+    if tls is None:
+        return None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(tls.getpeercert()["notAfter"]), UTC)
+
+
+def _why_no_connection(exc: httpcore2.ConnectError) -> str:
+    if cause(exc, ConnectionRefusedError):
+        return "refused the connection"
+    if cause(exc, ssl.SSLError):
+        return "does not speak TLS properly on this port"
+    return "cannot be reached"
