@@ -34,6 +34,7 @@ class Postgres:
     """One cluster in var/postgres, reached by a Unix socket alone, superuser `soloboard`."""
 
     name = "postgres"
+    title = "PostgreSQL"
 
     def __init__(self, state: State, *, durable: bool = True) -> None:
         """durable: False trades safety against power cuts for speed, for throw-away data."""

@@ -21,6 +21,7 @@ class Valkey:
     """One server with its data in var/valkey, reached by a Unix socket alone."""
 
     name = "valkey"
+    title = "Valkey"
 
     def __init__(self, state: State) -> None:
         self._state = state
