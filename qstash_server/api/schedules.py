@@ -1,0 +1,109 @@
+"""/v2/schedules: create, read, pause, resume and delete."""
+
+import sqlite3
+from functools import partial
+
+from qstash_server import wire
+from qstash_server.api.publish import check_size, with_query
+from qstash_server.broker import Broker
+from qstash_server.call import Answer, Call
+from qstash_server.cron import parse_cron
+from qstash_server.destination import parse_destination
+from qstash_server.errors import NotFound
+from qstash_server.headers import read_envelope, read_options
+from qstash_server.schedule import Schedule, check_schedule_id, new_schedule_id
+from qstash_server.state import messages, schedules
+
+
+async def create(broker: Broker, call: Call, destination: str) -> Answer:
+    """Store a schedule; one with the same id is replaced whole."""
+    check_size(broker, call.body)
+    options = read_options(call.headers, call.query)
+    cron = (options.values.get("cron") or "").strip()
+    now_ms = broker.clock.now_ms()
+    given_id = options.get("schedule-id")
+    schedule = Schedule(
+        id=check_schedule_id(given_id) if given_id else new_schedule_id(),
+        envelope=read_envelope(
+            options,
+            url=parse_destination(with_query(destination, call.destination_query)),
+            body=call.body,
+            caller_ip=call.caller_ip,
+        ),
+        cron=cron,
+        delay_s=options.duration_s("delay") or 0,
+        created_ms=now_ms,
+        next_ms=parse_cron(cron).next_after(now_ms),
+    )
+    await broker.database.write(partial(schedules.upsert, schedule=schedule))
+    broker.scheduler.set_schedule(schedule.id, schedule.next_ms)
+    return Answer(body={"scheduleId": schedule.id})
+
+
+async def get(broker: Broker, call: Call, schedule_id: str) -> Answer:
+    def job(connection: sqlite3.Connection) -> dict[str, object]:
+        return _with_states(connection, _find(connection, schedule_id))
+
+    return Answer(body=await broker.database.read(job))
+
+
+async def list_all(broker: Broker, call: Call) -> Answer:
+    def job(connection: sqlite3.Connection) -> list[dict[str, object]]:
+        return [_with_states(connection, schedule) for schedule in schedules.every(connection)]
+
+    return Answer(body=await broker.database.read(job))
+
+
+async def delete(broker: Broker, call: Call, schedule_id: str) -> Answer:
+    """Remove a schedule; messages that it has made already go out all the same."""
+
+    def job(connection: sqlite3.Connection) -> None:
+        if not schedules.delete(connection, schedule_id):
+            raise _not_found(schedule_id)
+
+    await broker.database.write(job)
+    broker.scheduler.set_schedule(schedule_id, None)
+    return Answer()
+
+
+async def pause(broker: Broker, call: Call, schedule_id: str) -> Answer:
+    """Skip firings until it is resumed; pausing twice is the same as once."""
+
+    def job(connection: sqlite3.Connection) -> None:
+        _find(connection, schedule_id)
+        schedules.set_paused(connection, schedule_id, paused=True, next_ms=None)
+
+    await broker.database.write(job)
+    broker.scheduler.set_schedule(schedule_id, None)
+    return Answer()
+
+
+async def resume(broker: Broker, call: Call, schedule_id: str) -> Answer:
+    """Fire again from now on; a schedule that is not paused stays as it is."""
+    now_ms = broker.clock.now_ms()
+
+    def job(connection: sqlite3.Connection) -> int | None:
+        schedule = _find(connection, schedule_id)
+        if not schedule.paused:
+            return schedule.next_ms
+        next_ms = parse_cron(schedule.cron).next_after(now_ms)
+        schedules.set_paused(connection, schedule_id, paused=False, next_ms=next_ms)
+        return next_ms
+
+    broker.scheduler.set_schedule(schedule_id, await broker.database.write(job))
+    return Answer()
+
+
+def _find(connection: sqlite3.Connection, schedule_id: str) -> Schedule:
+    schedule = schedules.find(connection, schedule_id)
+    if schedule is None:
+        raise _not_found(schedule_id)
+    return schedule
+
+
+def _not_found(schedule_id: str) -> NotFound:
+    return NotFound(f"schedule {schedule_id} not found")
+
+
+def _with_states(connection: sqlite3.Connection, schedule: Schedule) -> dict[str, object]:
+    return wire.schedule(schedule, messages.states(connection, schedule.last_messages))

@@ -1,0 +1,94 @@
+"""Which handler answers which request. Matching works on the raw path.
+
+A destination stands in the path as it is, with its `//` and percent-escapes: a router that
+normalises paths would change the URL that is called, and signed.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+from qstash_server.api import dlq, events, keys, messages, publish, schedules
+from qstash_server.broker import Broker
+from qstash_server.call import Answer, Call
+from qstash_server.errors import BadRequest, MethodNotAllowed, NotFound
+
+Handler = Callable[..., Awaitable[Answer]]
+
+
+def _route(
+    methods: str, pattern: str, handler: Handler
+) -> tuple[frozenset[str], re.Pattern[str], Handler]:
+    """`{name}` matches one segment of the path, `{name*}` all that is left of it."""
+    regex = re.sub(r"\{(\w+)\*\}", r"(?P<\1>.+)", pattern)
+    regex = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", regex)
+    return frozenset(methods.split()), re.compile(regex), handler
+
+
+# The Python SDK and the OpenAPI description disagree on some methods and paths; both work here.
+_ROUTES = (
+    _route("POST", "/v2/publish/{destination*}", publish.publish),
+    _route("POST", "/v2/batch", publish.batch),
+    _route("GET", "/v2/messages/{message_id}", messages.get),
+    _route("DELETE", "/v2/messages/{message_id}", messages.cancel),
+    _route("POST", "/v2/messages/{message_id}/retry", messages.retry),
+    _route("DELETE", "/v2/messages", messages.cancel_many),
+    _route("GET", "/v2/schedules", schedules.list_all),
+    _route("PATCH POST", "/v2/schedules/{schedule_id}/pause", schedules.pause),
+    _route("PATCH POST", "/v2/schedules/{schedule_id}/resume", schedules.resume),
+    _route("GET", "/v2/schedules/{schedule_id}", schedules.get),
+    _route("DELETE", "/v2/schedules/{schedule_id}", schedules.delete),
+    _route("POST", "/v2/schedules/{destination*}", schedules.create),
+    _route("GET", "/v2/events", events.list_events),
+    _route("GET", "/v2/logs", events.list_logs),
+    _route("GET", "/v2/dlq", dlq.list_all),
+    _route("DELETE", "/v2/dlq", dlq.delete_many),
+    _route("POST", "/v2/dlq/retry", dlq.retry_many),
+    _route("POST", "/v2/dlq/retry/{dlq_id}", dlq.retry),
+    _route("GET", "/v2/dlq/{dlq_id}", dlq.get),
+    _route("DELETE", "/v2/dlq/{dlq_id}", dlq.delete),
+    _route("GET", "/v2/keys", keys.get),
+    _route("POST", "/v2/keys/rotate", keys.rotate),
+)
+_UNSUPPORTED = {
+    "enqueue": "queues",
+    "queues": "queues",
+    "topics": "URL groups",
+    "flowControl": "flow control",
+    "globalParallelism": "flow control",
+}
+
+
+async def dispatch(broker: Broker, call: Call) -> Answer:
+    """Answer a request that is allowed to be here. Raises ApiError."""
+    allowed: set[str] = set()
+    for methods, pattern, handler in _ROUTES:
+        match = pattern.fullmatch(call.path)
+        if match is None:
+            continue
+        if call.method in methods:
+            return await handler(broker, call, **_arguments(match))
+        allowed |= methods
+    if allowed:
+        raise MethodNotAllowed(f"{call.method} is not allowed here: {', '.join(sorted(allowed))}")
+    raise _no_such_path(call.path)
+
+
+def _arguments(match: re.Match[str]) -> dict[str, str]:
+    """Return the named parts of the path, decoded, but for the destination."""
+    return {
+        name: value if name == "destination" else unquote(value)
+        for name, value in match.groupdict().items()
+    }
+
+
+def _no_such_path(path: str) -> BadRequest | NotFound:
+    segments = path.split("/")
+    noun = segments[2] if len(segments) > 2 and segments[1] == "v2" else ""
+    if noun in _UNSUPPORTED:
+        return NotFound(f"{_UNSUPPORTED[noun]} are not supported by this server")
+    if noun and path.endswith("/"):
+        # QStash takes DELETE /v2/messages/ for "cancel everything": an empty id in a client's
+        # variable would do that here too, so it is refused.
+        return BadRequest(f"the id after {path} is empty")
+    return NotFound(f"no such path: {path}")
