@@ -10,10 +10,11 @@ from encryption.keyring import keyring
 
 
 class EncryptedDictField(models.TextField):  # type: ignore[type-arg]
-    """Named secrets, for instance the credentials of a platform: a dict in Python, one token in the database.
+    """Named secrets, for instance the credentials of a platform: a dict in Python, one token in the
+    database.
 
-    The names are encrypted along with the values. The field is not editable: a form or an API that takes
-    secrets does so on purpose, and none shows them again by accident.
+    The names are encrypted along with the values. The field is not editable: a form or an API that
+    takes secrets does so on purpose, and none shows them again by accident.
     Raises DecryptionFailed on reading when the key is missing.
     """
 

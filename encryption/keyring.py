@@ -1,6 +1,7 @@
 """Encrypt and decrypt with the keys of SOLOBOARD_SECRET_KEYS, newest first."""
 
 import base64
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -20,8 +21,9 @@ class DecryptionFailed(Exception):
 class Keyring:
     """Encrypts with the first key, decrypts with any.
 
-    A token is `<key id>:<Fernet token>`. The id (the head of a hash of the derived key) tells which key a
-    secret needs, so that a lost key is named instead of guessed at, and a rotation knows what is left to do.
+    A token is `<key id>:<Fernet token>`. The id (the head of a hash of the derived key) tells which
+    key a secret needs, so that a lost key is named instead of guessed at, and a rotation knows what
+    is left to do.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -58,12 +60,18 @@ class Keyring:
 
 def keyring() -> Keyring:
     """The keyring of the current settings; read at call time, so that a test can change the keys."""
-    return Keyring(settings.SOLOBOARD_SECRET_KEYS)
+    return _keyring(tuple(settings.SOLOBOARD_SECRET_KEYS))
+
+
+@functools.cache
+def _keyring(keys: tuple[str, ...]) -> Keyring:
+    # Deriving costs as much as decrypting, and a sync decrypts thousands of credentials.
+    return Keyring(keys)
 
 
 def _derive(key: str) -> bytes:
-    # HKDF turns a key of any form into the 32 bytes that Fernet wants, and binds them to this use, so that
-    # the same text used elsewhere as a password gives another key (RFC 5869).
+    # HKDF turns a key of any form into the 32 bytes that Fernet wants, and binds them to this use,
+    # so that the same text used elsewhere as a password gives another key (RFC 5869).
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"soloboard.encryption").derive(
         key.encode()
     )

@@ -1,9 +1,10 @@
 """Cron as QStash reads it: five fields, a time zone, and what a clock change does to them.
 
-QStash's messages and its `CRON_TZ=` prefix are those of Go's robfig/cron v3, so this follows that parser
-(github.com/robfig/cron, parser.go and spec.go): names in any case, `N/step` runs to the end of the range, `?` means
-`*`, weekdays are 0 to 6, and a day matches by day of month *or* weekday when both are restricted. A local time that a
-clock change skips does not fire; one that it repeats fires twice.
+QStash's messages and its `CRON_TZ=` prefix are those of Go's robfig/cron v3, so this follows that
+parser (github.com/robfig/cron, parser.go and spec.go): names in any case, `N/step` runs to the end
+of the range, `?` means `*`, weekdays are 0 to 6, and a day matches by day of month *or* weekday
+when both are restricted. A local time that a clock change skips does not fire; one that it repeats
+fires twice.
 """
 
 import calendar
@@ -26,7 +27,8 @@ DESCRIPTORS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-#: The Gregorian calendar's leap years leave gaps of at most eight years (1896 to 1904, 2096 to 2104).
+#: The Gregorian calendar's leap years leave gaps of at most eight years (1896 to 1904, 2096 to
+#: 2104).
 SEARCH_DAYS = 366 * 8 + 2
 
 
@@ -42,7 +44,9 @@ class _Field:
     names: dict[str, int]
 
     def parse(self, text: str) -> tuple[frozenset[int], bool]:
-        """Return the matching numbers, and whether the field is open (holds a star, with no step above 1)."""
+        """Return the matching numbers, and whether the field is open (holds a star, with no step
+        above 1).
+        """
         terms = text.split(",")
         numbers = frozenset(itertools.chain.from_iterable(map(self._parse_term, terms)))
         return numbers, any(term in ("*", "?", "*/1", "?/1") for term in terms)
@@ -147,7 +151,8 @@ class Cron:
         offset = midnight.utcoffset()
         if offset is not None and offset == (midnight + timedelta(days=1)).utcoffset():
             return ((local - offset).replace(tzinfo=UTC) for local in local_times)
-        # A clock change repeats a part of this day, so its local times are not in the order of their instants.
+        # A clock change repeats a part of this day, so its local times are not in the order of
+        # their instants.
         return sorted(instant for local in local_times for instant in _instants_of(local, zone))
 
 

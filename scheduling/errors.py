@@ -6,7 +6,8 @@ class JobError(Exception):
 
 
 class RetryLater(JobError):
-    """The work could not be done now; the same call may succeed later. Answered with 503 and Retry-After.
+    """The work could not be done now; the same call may succeed later. Answered with 503 and Retry-
+    After.
 
     retry_after_s: seconds until it makes sense to try again.
     """
@@ -17,4 +18,6 @@ class RetryLater(JobError):
 
 
 class PayloadRefused(JobError):
-    """The call can never succeed as it is. Answered with 489 to QStash, which gives up, and 400 to others."""
+    """The call can never succeed as it is. Answered with 489 to QStash, which gives up, and 400 to
+    others.
+    """

@@ -1,4 +1,6 @@
-"""The jobs of this installation: functions with a proposed schedule, collected from each app's `jobs.py`."""
+"""The jobs of this installation: functions with a proposed schedule, collected from each app's
+`jobs.py`.
+"""
 
 import functools
 import json
@@ -21,10 +23,11 @@ class Job:
     """A function that can be called by schedule, and the schedule it proposes for itself.
 
     key: stable name; part of the schedule's id at QStash.
-    path: where its webhook lives below /api/, without slashes at the ends. Jobs may share a path when
-        their bodies hold different values of `action`.
+    path: where its webhook lives below /api/, without slashes at the ends. Jobs may share a path
+        when their bodies hold different values of `action`.
     cron: five fields, in `timezone`.
-    retry_delay_ms: QStash's expression for the wait before a retry, in milliseconds; "" for its own back-off.
+    retry_delay_ms: QStash's expression for the wait before a retry, in milliseconds; "" for its own
+        back-off.
     timeout_s: seconds until QStash gives up waiting, and so the time a run may take.
     """
 
@@ -59,7 +62,9 @@ class Registry:
 
     def register(self, job: Job) -> None:
         if job.key in self._jobs:
-            raise ImproperlyConfigured(f"Two jobs are registered as {job.key!r}; give one another key.")
+            raise ImproperlyConfigured(
+                f"Two jobs are registered as {job.key!r}; give one another key."
+            )
         for other in self._jobs.values():
             if (other.path, other.action) == (job.path, job.action):
                 raise ImproperlyConfigured(
@@ -70,6 +75,9 @@ class Registry:
 
     def unregister(self, key: str) -> None:
         del self._jobs[key]
+
+    def __getitem__(self, key: str) -> Job:
+        return self._jobs[key]
 
     def get(self, key: str) -> Job | None:
         return self._jobs.get(key)
@@ -109,7 +117,8 @@ def job(
     retry_delay_ms: str = "",
     timeout_s: int = 300,
 ) -> Callable[[JobFunction], JobFunction]:
-    """Register a function as a job. The row in the database decides when it runs; this only proposes.
+    """Register a function as a job. The row in the database decides when it runs; this only
+    proposes.
 
     The fields are those of Job. Raises ImproperlyConfigured when the key or the address is taken.
     """

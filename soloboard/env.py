@@ -1,4 +1,6 @@
-"""The environment, read once: the process, then `.env`, then what `make run` wrote for this machine."""
+"""The environment, read once: the process, then `.env`, then what `make run` wrote for this
+machine.
+"""
 
 import os
 from collections.abc import Callable
@@ -39,8 +41,8 @@ def read_environment(base_dir: Path) -> environ.Env:
     """
     env = _environment_class(dict(os.environ))
     env.read_env(base_dir / ".env")
-    # An explicit DEBUG=false marks production, where the generated secrets and addresses of `make run`
-    # must not stand in for a setting that somebody forgot.
+    # An explicit DEBUG=false marks production, where the generated secrets and addresses of `make
+    # run` must not stand in for a setting that somebody forgot.
     if env.ENVIRON.get("DEBUG", "").strip().lower() not in FALSE:
         env.read_env(base_dir / "var" / "local.env")
     for old_name, name in ALIASES.items():
@@ -81,8 +83,8 @@ def database(env: environ.Env, name: str) -> dict[str, Any]:
 
 
 def _environment_class(values: dict[str, str]) -> Any:
-    # django-environ keeps its values on the class and would write those of the files into os.environ, from
-    # where every child process would inherit them.
+    # django-environ keeps its values on the class and would write those of the files into
+    # os.environ, from where every child process would inherit them.
     return type("Environment", (environ.Env,), {"ENVIRON": values})()
 
 

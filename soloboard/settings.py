@@ -11,9 +11,10 @@ from soloboard.env import database, items, read_environment, switch
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = read_environment(BASE_DIR)
 
-# --- The product ---------------------------------------------------------------------------------------
+# --- The product ----------------------------------------------------------------------------------
 
-#: The public address, without a trailing slash: what QStash calls, and what signatures are bound to.
+#: The public address, without a trailing slash: what QStash calls, and what signatures are bound
+#: to.
 APP_URL: str = env.str("APP_URL").rstrip("/")
 _app_url = urlsplit(APP_URL)
 _is_https = _app_url.scheme == "https"
@@ -39,7 +40,10 @@ ALLOWED_PRIVATE_NETWORKS = items(
 #: Ports of public hosts that may be called beside 80 and 443.
 ALLOWED_PORTS: list[int] = items(env, "ALLOWED_PORTS", int, "8443,8080")
 
-# --- Django --------------------------------------------------------------------------------------------
+#: Serves the made-up figures of /demo/shop; `make run` switches it on.
+SOLOBOARD_DEMO: bool = switch(env, "SOLOBOARD_DEMO", default=False)
+
+# --- Django ---------------------------------------------------------------------------------------
 
 DEBUG: bool = switch(env, "DEBUG", default=False)
 SECRET_KEY: str = env.str("SECRET_KEY")
@@ -104,7 +108,8 @@ TEMPLATES = [
 
 DATABASES = {"default": database(env, "DATABASE_URL")}
 DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
-# A connection that died with a restarted server is replaced at the start of a request instead of failing it.
+# A connection that died with a restarted server is replaced at the start of a request instead of
+# failing it.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -151,9 +156,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-# --- Security ------------------------------------------------------------------------------------------
-# All of it follows from APP_URL: an https address has a proxy in front that ends TLS, a plain one is this
-# machine's own loopback.
+# --- Security -------------------------------------------------------------------------------------
+# All of it follows from APP_URL: an https address has a proxy in front that ends TLS, a plain one
+# is this machine's own loopback.
 
 CSRF_TRUSTED_ORIGINS = [f"{_app_url.scheme}://{_app_url.netloc}"]
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = _is_https
@@ -183,7 +188,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# --- The API -------------------------------------------------------------------------------------------
+# --- The API --------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
     # The session is for staff in the browsable API; the webhooks name their own classes.
@@ -210,7 +215,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/",
 }
 
-# --- Logs ----------------------------------------------------------------------------------------------
+# --- Logs -----------------------------------------------------------------------------------------
 
 #: An empty value logs to the terminal alone, for hosts whose disk is read-only.
 LOG_FILE: str = env.str("LOG_FILE", default=str(BASE_DIR / "logs" / "app.log"))
@@ -228,7 +233,8 @@ LOGGING = {
         **(
             {
                 "file": {
-                    # Several processes write the file, so it is reopened, not rotated, when logrotate moves it.
+                    # Several processes write the file, so it is reopened, not rotated, when
+                    # logrotate moves it.
                     "class": "logging.handlers.WatchedFileHandler",
                     "filename": LOG_FILE,
                     "formatter": "line",

@@ -1,0 +1,103 @@
+"""The form of a schedule in the admin."""
+
+import json
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from scheduling.durations import DurationError, format_duration, parse_duration_s
+from scheduling.headers import HeaderError, format_headers, parse_headers
+from scheduling.models import ScheduledJob
+from scheduling.registry import registry
+
+STORED = "Stored and never shown again: {names}. A line here replaces or adds one; 'Name:' alone removes it."
+NOT_STORED = "One 'Name: value' a line. Encrypted, and never shown again."
+
+
+class DurationField(forms.Field):
+    """Seconds, written as 300, 300s or 5m."""
+
+    widget = forms.TextInput
+
+    def to_python(self, value: Any) -> int | None:
+        if value in self.empty_values:
+            return None
+        try:
+            return parse_duration_s(str(value))
+        except DurationError as error:
+            raise ValidationError(str(error), code="duration") from error
+
+    def prepare_value(self, value: Any) -> Any:
+        return format_duration(value) if isinstance(value, int) else value
+
+
+class HeadersField(forms.Field):
+    """Headers as lines of `Name: value`."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> dict[str, str]:
+        try:
+            return parse_headers(str(value or ""))
+        except HeaderError as error:
+            raise ValidationError(str(error), code="headers") from error
+
+    def prepare_value(self, value: Any) -> Any:
+        return format_headers(value) if isinstance(value, dict) else value
+
+
+class ScheduledJobForm(forms.ModelForm):
+    job_key = forms.ChoiceField(label="Job", required=False)
+    timeout_s = DurationField(
+        label="Timeout", help_text=ScheduledJob._meta.get_field("timeout_s").help_text
+    )
+    headers = HeadersField(
+        required=False,
+        help_text="One 'Name: value' a line. A job of this installation gets the Bearer secret by itself.",
+    )
+    secret_headers = HeadersField(required=False, help_text=NOT_STORED)
+
+    class Meta:
+        model = ScheduledJob
+        exclude = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["job_key"].choices = [  # type: ignore[attr-defined]
+            ("", "— an address —"),
+            *((job.key, job.name) for job in registry),
+        ]
+        # An editable copy of stored secrets would put them into the page.
+        self.initial.pop("secret_headers", None)
+        if names := ", ".join(sorted(self.instance.secret_headers)):
+            self.fields["secret_headers"].help_text = STORED.format(names=names)
+
+    def clean_secret_headers(self) -> dict[str, str]:
+        """Merge what was typed into what is stored; an empty value removes a header."""
+        typed: dict[str, str] = self.cleaned_data["secret_headers"]
+        replaced = {name.lower() for name in typed}
+        kept = {
+            name: value
+            for name, value in self.instance.secret_headers.items()
+            if name.lower() not in replaced
+        }
+        return kept | {name: value for name, value in typed.items() if value}
+
+    def clean_body(self) -> str:
+        body: str = self.cleaned_data["body"]
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if len(body.encode()) > limit:
+            raise ValidationError(f"QStash takes a body of up to {limit} bytes.")
+        return body
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if "secret_headers" in self.cleaned_data:
+            # The model's field is not editable, so Django does not copy it.
+            self.instance.secret_headers = self.cleaned_data["secret_headers"]
+
+
+def pretty_json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

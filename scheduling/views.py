@@ -1,0 +1,169 @@
+"""The webhooks: parse the delivery, run the job, answer."""
+
+import json
+import logging
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from scheduling.authentication import (
+    MESSAGE_ID_HEADER,
+    WEBHOOK_AUTHENTICATION,
+    Caller,
+    IsTrustedCaller,
+    is_from_qstash,
+    raw_body,
+)
+from scheduling.errors import PayloadRefused
+from scheduling.models import JobRun
+from scheduling.qstash import CALLER_HEADER, TRIGGER_HEADER, QStashProblem
+from scheduling.registry import Job, registry
+from scheduling.responses import answer_outcome, refusal
+from scheduling.runner import Call, Outcome, run_job
+from scheduling.sync import Plan, make_plan, publish_payload, reconcile
+
+logger = logging.getLogger(__name__)
+
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+MAX_ACTION_SHOWN = 100
+
+
+class JobWebhook(APIView):
+    """Runs a job of this installation.
+
+    QStash calls it with a signature, anybody else with the Bearer secret; staff may POST from this
+    page. Where several jobs share an address, `action` in the body chooses one.
+    """
+
+    authentication_classes = WEBHOOK_AUTHENTICATION
+    permission_classes = [IsTrustedCaller]
+    #: Below /api/; set by urls.py.
+    path = ""
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> Response:
+        # A link on another site can make a browser with a session GET this, so a session's GET only
+        # looks.
+        if not isinstance(request.user, Caller):
+            return Response({"jobs": [_describe(job) for job in registry.at(self.path)]})
+        return self._run(request)
+
+    @extend_schema(request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request) -> Response:
+        return self._run(request)
+
+    def _run(self, request: Request) -> Response:
+        to_qstash = is_from_qstash(request)
+        try:
+            payload = _read_payload(request)
+            job = _choose_job(self.path, payload)
+        except PayloadRefused as error:
+            logger.warning("Call of %s refused: %s", request.path, error)
+            return refusal(str(error), to_qstash=to_qstash)
+        outcome = run_job(job, _read_call(request, payload))
+        _hand_on(job, outcome)
+        return answer_outcome(outcome, to_qstash=to_qstash)
+
+
+class InitView(APIView):
+    """GET shows what would change at QStash, POST does it."""
+
+    authentication_classes = WEBHOOK_AUTHENTICATION[1:]
+    permission_classes = [IsTrustedCaller]
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> Response:
+        return Response({"success": True, "plan": _plan_body(make_plan())})
+
+    @extend_schema(request=None, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request) -> Response:
+        return Response({"success": True, "done": _plan_body(reconcile())})
+
+
+def _read_payload(request: Request) -> dict[str, Any]:
+    """Read the body as a JSON object; an empty one, or a browser's form, is an empty object."""
+    body = raw_body(request)
+    if not body.strip() or (request.content_type or "").startswith(FORM_TYPES):
+        return {}
+    try:
+        payload = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise PayloadRefused(f"The body is not JSON: {type(error).__name__}.") from error
+    if not isinstance(payload, dict):
+        raise PayloadRefused('The body must be a JSON object, such as {"action": "…"}.')
+    return payload
+
+
+def _choose_job(path: str, payload: dict[str, Any]) -> Job:
+    action = payload.pop("action", None)
+    job = registry.find(path, action)
+    if job is None:
+        known = ", ".join(sorted(job.action for job in registry.at(path) if job.action)) or "none"
+        shown = repr(action)[:MAX_ACTION_SHOWN] if action is not None else "missing"
+        raise PayloadRefused(f"The action is {shown}; known here: {known}.")
+    return job
+
+
+def _read_call(request: Request, payload: dict[str, Any]) -> Call:
+    if not is_from_qstash(request):
+        return Call(trigger=JobRun.Trigger.API, caller=request.user.get_username(), payload=payload)
+    headers = request.headers
+    retried = headers.get("Upstash-Retried", "0")
+    attempt = (
+        int(retried) + 1 if retried.isascii() and retried.isdecimal() and len(retried) < 5 else 1
+    )
+    return Call(
+        trigger=_trigger_of(request, attempt),
+        caller=headers.get(CALLER_HEADER, "QStash")[:150],
+        payload=payload,
+        message_id=headers.get(MESSAGE_ID_HEADER, "")[:200],
+        signature_id=request.auth.id[:200],
+        schedule_id=headers.get("Upstash-Schedule-Id", "")[:200],
+        attempt=attempt,
+    )
+
+
+def _trigger_of(request: Request, attempt: int) -> JobRun.Trigger:
+    if attempt > 1:
+        return JobRun.Trigger.REDELIVERY
+    named = request.headers.get(TRIGGER_HEADER, "")
+    if named in JobRun.Trigger.values:
+        return JobRun.Trigger(named)
+    by_schedule = "Upstash-Schedule-Id" in request.headers
+    return JobRun.Trigger.SCHEDULE if by_schedule else JobRun.Trigger.API
+
+
+def _hand_on(job: Job, outcome: Outcome) -> None:
+    if outcome.continuation is None:
+        return
+    try:
+        publish_payload(job, JobRun.Trigger.CONTINUATION, outcome.continuation)
+    except QStashProblem as error:
+        # Nothing is lost: what was not reached is still due, and the next call by schedule takes it
+        # up.
+        logger.warning("QStash did not take the continuation of %s: %s", job.key, error)
+
+
+def _describe(job: Job) -> dict[str, Any]:
+    last = JobRun.objects.filter(job_key=job.key).first()
+    return {
+        "key": job.key,
+        "name": job.name,
+        "description": job.description,
+        "body": dict(job.body),
+        "last_run": {"started_at": last.started_at, "status": last.status} if last else None,
+    }
+
+
+def _plan_body(plan: Plan) -> dict[str, Any]:
+    return {
+        "create": plan.create,
+        "push": plan.push,
+        "remove": plan.remove,
+        "unchanged": plan.unchanged,
+        "unknown": plan.unknown,
+    }

@@ -1,0 +1,178 @@
+"""Sites and the log of their syncs in the admin."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+
+from scheduling.admin import pill
+from scheduling.forms import pretty_json
+from scheduling.models import JobRun
+from scheduling.qstash import QStashProblem
+from sites.forms import CREDENTIAL, OPTION, form_for
+from sites.jobs import request_sync
+from sites.models import MonitoredSite, SiteSnapshot, SyncLog
+from sites.platforms import PLATFORMS
+
+KIND_OF_STATE = {
+    MonitoredSite.State.NEW: "off",
+    MonitoredSite.State.UP: "good",
+    MonitoredSite.State.SLOW: "warn",
+    MonitoredSite.State.DOWN: "bad",
+    MonitoredSite.State.STALE: "warn",
+    MonitoredSite.State.CREDENTIALS_REFUSED: "bad",
+    MonitoredSite.State.MISCONFIGURED: "bad",
+    MonitoredSite.State.UNAVAILABLE: "warn",
+}
+KIND_OF_STATUS = {
+    SyncLog.Status.RUNNING: "info",
+    SyncLog.Status.SUCCESS: "good",
+    SyncLog.Status.PARTIAL: "warn",
+    SyncLog.Status.FAILED: "bad",
+}
+HISTORY_SHOWN = 20
+
+
+@admin.register(MonitoredSite)
+class MonitoredSiteAdmin(admin.ModelAdmin):
+    list_display = ("name", "platform_name", "shown_state", "freshness", "latency", "enabled")
+    list_filter = ("platform", "state", "enabled")
+    search_fields = ("name",)
+    actions = ("sync_now",)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Ask for the platform first; its fields follow from it."""
+        key = request.GET.get("platform")
+        if key is None:
+            context = {
+                **self.admin_site.each_context(request),
+                "platforms": PLATFORMS.values(),
+                "opts": self.opts,
+            }
+            return TemplateResponse(request, "admin/sites/choose_platform.html", context)
+        if key not in PLATFORMS:
+            raise Http404(f"There is no platform {key!r}.")
+        return super().add_view(request, form_url, extra_context)
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: MonitoredSite | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        platform = obj.fetcher if obj else PLATFORMS[request.GET["platform"]]
+        kwargs["fields"] = None
+        return super().get_form(request, obj, change=change, form=form_for(platform), **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: MonitoredSite | None = None) -> Any:
+        form = self.get_form(request, obj)
+        options = [name for name in form.base_fields if name.startswith(OPTION)]
+        credentials = [name for name in form.base_fields if name.startswith(CREDENTIAL)]
+        if obj and obj.credentials:
+            credentials.append("forget_credentials")
+        sets = [
+            (None, {"fields": ["name", "enabled", "timezone"]}),
+            (form.platform.name, {"fields": options}),
+            ("Credentials", {"fields": credentials}),
+        ]
+        if obj:
+            sets.append(("Last sync", {"fields": list(self.get_readonly_fields(request, obj))}))
+        return [(title, fields) for title, fields in sets if fields["fields"]]
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: MonitoredSite | None = None
+    ) -> tuple[str, ...]:
+        return ("reason", "freshness", "snapshot", "history") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: MonitoredSite, form: Any, change: bool) -> None:
+        # A sync may have written its results since the form was opened.
+        obj.save(update_fields=MonitoredSite.EDITABLE if change else None)
+
+    @admin.display(description="Platform", ordering="platform")
+    def platform_name(self, site: MonitoredSite) -> str:
+        return site.platform_name
+
+    @admin.display(description="State", ordering="state")
+    def shown_state(self, site: MonitoredSite) -> SafeString:
+        state = site.shown_state
+        return pill(state.label, kind=KIND_OF_STATE[state])
+
+    @admin.display(description="State")
+    def reason(self, site: MonitoredSite) -> SafeString:
+        return format_html("{} {}", self.shown_state(site), site.state_reason)
+
+    @admin.display(description="Last sync", ordering="last_sync_at")
+    def freshness(self, site: MonitoredSite) -> str:
+        return f"{timesince(site.last_sync_at)} ago" if site.last_sync_at else "never"
+
+    @admin.display(description="Latency")
+    def latency(self, site: MonitoredSite) -> str:
+        latency_ms = (site.last_snapshot or {}).get("latency_ms")
+        return "—" if latency_ms is None else f"{latency_ms} ms"
+
+    @admin.display(description="Last snapshot")
+    def snapshot(self, site: MonitoredSite) -> SafeString | str:
+        if site.last_snapshot is None:
+            return "—"
+        return format_html("<pre>{}</pre>", pretty_json(site.last_snapshot))
+
+    @admin.display(description="History")
+    def history(self, site: MonitoredSite) -> SafeString:
+        rows = (
+            (f"{entry.taken_at:%d %b %H:%M:%S}", pill(entry.get_state_display(), kind=KIND_OF_STATE[
+                MonitoredSite.State(entry.state)]), entry.reason)
+            for entry in SiteSnapshot.objects.filter(site=site)[:HISTORY_SHOWN]
+        )  # fmt: skip
+        return format_html_join(SafeString("<br>"), "{} {} {}", rows)
+
+    @admin.action(description="Sync now, through QStash", permissions=["change"])
+    def sync_now(self, request: HttpRequest, queryset: QuerySet[MonitoredSite]) -> None:
+        names = list(queryset.values_list("name", flat=True))
+        try:
+            message_id = request_sync(
+                names, JobRun.Trigger.ADMIN, caller=request.user.get_username()
+            )
+        except QStashProblem as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.message_user(
+                request,
+                f"{len(names)} sites: on their way as QStash message {message_id}.",
+                messages.SUCCESS,
+            )
+
+
+@admin.register(SyncLog)
+class SyncLogAdmin(admin.ModelAdmin):
+    list_display = (
+        "created_at", "shown_status", "sites_total", "sites_synced", "sites_failed", "sites_carried_over", "duration",
+    )  # fmt: skip
+    list_filter = ("status", "created_at")
+    date_hierarchy = "created_at"
+    fields = (*list_display, "run", "shown_errors")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: SyncLog | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: SyncLog | None = None) -> bool:
+        return False
+
+    @admin.display(description="Status", ordering="status")
+    def shown_status(self, log: SyncLog) -> SafeString:
+        status = SyncLog.Status(log.status)
+        return pill(status.label, kind=KIND_OF_STATUS[status])
+
+    @admin.display(description="Errors")
+    def shown_errors(self, log: SyncLog) -> SafeString | str:
+        return format_html_join(SafeString("<br>"), "<b>{}</b>: {}", log.errors.items()) or "—"

@@ -1,0 +1,125 @@
+"""Sites and sync logs for staff, over the browsable API."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, viewsets
+from rest_framework.decorators import action
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from scheduling.models import JobRun
+from sites.configuration import clean_credentials, clean_options
+from sites.jobs import request_sync
+from sites.models import MonitoredSite, SyncLog
+from sites.platforms import PLATFORMS
+
+
+class MonitoredSiteSerializer(serializers.ModelSerializer):
+    """A site. Options that are left out take the defaults of its platform.
+
+    credentials: written only. Those that are left out keep what is stored; `credential_names` tells
+        which are.
+    """
+
+    platform = serializers.ChoiceField(
+        choices=[(platform.key, platform.name) for platform in PLATFORMS.values()]
+    )
+    options = serializers.DictField()
+    credentials = serializers.DictField(
+        child=serializers.CharField(trim_whitespace=False), write_only=True, required=False
+    )
+    credential_names = serializers.SerializerMethodField()
+    state = serializers.CharField(source="shown_state", read_only=True)
+
+    class Meta:
+        model = MonitoredSite
+        fields = [
+            "id", "name", "platform", "options", "credentials", "credential_names", "timezone", "enabled", "state",
+            "state_reason", "state_since", "last_attempt_at", "last_sync_at", "last_snapshot", "failures",
+            "not_before",
+        ]  # fmt: skip
+        read_only_fields = [
+            "state_reason", "state_since", "last_attempt_at", "last_sync_at", "last_snapshot", "failures",
+            "not_before",
+        ]  # fmt: skip
+
+    def get_credential_names(self, site: MonitoredSite) -> list[str]:
+        return sorted(site.credentials)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        site = self.instance if isinstance(self.instance, MonitoredSite) else MonitoredSite()
+        platform = PLATFORMS[attrs.get("platform", site.platform)]
+        if site.pk and platform.key != site.platform:
+            raise serializers.ValidationError(
+                {"platform": "The platform of a site cannot be changed; add another site."}
+            )
+        options = {**platform.options(site.options), **attrs.get("options", {})}
+        attrs["options"] = _at_field("options", clean_options, platform, options)
+        attrs["credentials"] = _at_field(
+            "credentials",
+            clean_credentials, platform, attrs["options"], attrs.get("credentials", {}), site.credentials,
+        )  # fmt: skip
+        return attrs
+
+    def update(self, instance: MonitoredSite, validated_data: dict[str, Any]) -> MonitoredSite:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.not_before = None
+        # A sync may have written its results since the site was read.
+        instance.save(update_fields=MonitoredSite.EDITABLE)
+        return instance
+
+
+class SyncLogSerializer(serializers.ModelSerializer):
+    """duration: milliseconds."""
+
+    class Meta:
+        model = SyncLog
+        fields = [
+            "id", "status", "duration", "sites_total", "sites_synced", "sites_failed", "sites_carried_over",
+            "errors", "run", "created_at",
+        ]  # fmt: skip
+
+
+class SiteCursor(CursorPagination):
+    ordering = ("name", "pk")
+
+
+class SyncLogCursor(CursorPagination):
+    ordering = ("-created_at", "-pk")
+
+
+class MonitoredSiteViewSet(viewsets.ModelViewSet):
+    """The monitored sites."""
+
+    queryset = MonitoredSite.objects.all()
+    serializer_class = MonitoredSiteSerializer
+    pagination_class = SiteCursor
+
+    @extend_schema(request=None, responses={202: dict[str, str]})
+    @action(detail=True, methods=["post"])
+    def sync(self, request: Request, pk: str) -> Response:
+        """Have this site synced now, through QStash."""
+        message_id = request_sync(
+            [self.get_object().name], JobRun.Trigger.API, caller=request.user.get_username()
+        )
+        return Response({"message_id": message_id}, status=202)
+
+
+class SyncLogViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """The runs of the sync, the newest first."""
+
+    queryset = SyncLog.objects.all()
+    serializer_class = SyncLogSerializer
+    pagination_class = SyncLogCursor
+
+
+def _at_field(field: str, clean: Any, *args: Any) -> Any:
+    """Call a check and put its complaints below the field they are about."""
+    try:
+        return clean(*args)
+    except ValidationError as error:
+        raise serializers.ValidationError({field: error.message_dict}) from error

@@ -1,0 +1,106 @@
+"""The form of a site in the admin: its own fields, then those of its platform."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+
+from sites.configuration import clean_credentials, clean_options
+from sites.models import MonitoredSite
+from sites.platforms.base import Platform
+
+OPTION = "option_"
+CREDENTIAL = "credential_"
+STORED = "Stored, and never shown again. Leave empty to keep it."
+
+
+class MonitoredSiteForm(forms.ModelForm):
+    """Made for one platform by `form_for`, which adds a field for each of its options and
+    credentials.
+    """
+
+    platform: ClassVar[Platform]
+
+    forget_credentials = forms.BooleanField(
+        required=False, help_text="Delete what is stored and start with what is typed here."
+    )
+
+    class Meta:
+        model = MonitoredSite
+        fields = ("name", "timezone", "enabled")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, value in self.platform.options(self.instance.options).items():
+            self.initial.setdefault(OPTION + name, value)
+        for name in self.instance.credentials:
+            if field := self.fields.get(CREDENTIAL + name):
+                field.help_text = STORED
+        if not self.instance.credentials:
+            del self.fields["forget_credentials"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        self.instance.platform = self.platform.key
+        options = self._take(OPTION, lambda: clean_options(self.platform, self._typed(OPTION)))
+        if options is None:
+            return cleaned
+        stored = {} if cleaned.get("forget_credentials") else self.instance.credentials
+        credentials = self._take(
+            CREDENTIAL,
+            lambda: clean_credentials(self.platform, options, self._typed(CREDENTIAL), stored),
+        )
+        if credentials is not None:
+            self._store(options, credentials)
+        return cleaned
+
+    def _store(self, options: dict[str, Any], credentials: dict[str, str]) -> None:
+        # What was wrong with the old settings says nothing of the new ones, so the site is due at
+        # once.
+        self.instance.options, self.instance.credentials = options, credentials
+        self.instance.not_before = None
+
+    def _typed(self, prefix: str) -> dict[str, Any]:
+        """The posted values of the platform's fields, by their names there; an unticked box is
+        missing.
+        """
+        names = [name for name in self.fields if name.startswith(prefix)]
+        return {
+            name.removeprefix(prefix): self.data[self.add_prefix(name)]
+            for name in names
+            if self.add_prefix(name) in self.data
+        }
+
+    def _take(self, prefix: str, clean: Any) -> Any:
+        """Call a check and show its complaints at the fields they are about; None when there were
+        some.
+        """
+        try:
+            return clean()
+        except ValidationError as error:
+            for name, messages in error.message_dict.items():
+                field = None if name == NON_FIELD_ERRORS else prefix + name
+                # What a field says by itself has been said already.
+                if field not in self.errors:
+                    self.add_error(field, messages)
+        return None
+
+
+def form_for(platform: Platform) -> type[MonitoredSiteForm]:
+    """Make the form class for sites of one platform."""
+    fields = {
+        **_prefixed(OPTION, platform.Options.base_fields),
+        **_prefixed(CREDENTIAL, platform.Credentials.base_fields),
+    }
+    for name, field in fields.items():
+        if name.startswith(CREDENTIAL):
+            # Whether one is needed depends on the options and on what is stored.
+            field.required = False
+            field.widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    return type("SiteForm", (MonitoredSiteForm,), {**fields, "platform": platform})
+
+
+def _prefixed(prefix: str, fields: Mapping[str, forms.Field]) -> dict[str, forms.Field]:
+    return {prefix + name: copy.deepcopy(field) for name, field in fields.items()}

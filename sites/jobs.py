@@ -1,0 +1,31 @@
+"""The recurring work of this app."""
+
+from collections.abc import Sequence
+
+from scheduling.models import JobRun
+from scheduling.registry import job, registry
+from scheduling.runner import JobResult, Run
+from scheduling.sync import publish_payload
+from sites.selection import Selection
+from sites.sync import sync
+
+SYNC_SITES = "sync-sites"
+
+
+@job(
+    SYNC_SITES,
+    name="SoloBoard Data Sync",
+    description="Sync all monitored sites every 15 minutes.",
+    path="cron/sync-sites",
+    method="GET",
+    cron="*/15 * * * *",
+    retry_delay_ms="60000",
+    timeout_s=300,
+)
+def sync_sites(run: Run) -> JobResult:
+    return sync(run, Selection.from_payload(run.payload))
+
+
+def request_sync(sites: Sequence[str], trigger: JobRun.Trigger, *, caller: str) -> str:
+    """Have these sites synced now by way of QStash. Returns the message's id; raises QStashProblem."""
+    return publish_payload(registry[SYNC_SITES], trigger, {"sites": list(sites)}, caller=caller)

@@ -1,0 +1,191 @@
+"""Monitored sites, what was found of them, and the log of their syncs."""
+
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from encryption.fields import EncryptedDictField
+from scheduling.models import JobRun
+from scheduling.validators import validate_timezone
+from sites.platforms import PLATFORMS, Platform, get_platform
+from sites.platforms.base import Health
+
+#: Two of the default quarter-hours: one missed sync may pass, two are worth a word.
+STALE_AFTER = timedelta(minutes=30)
+
+
+class MonitoredSiteQuerySet(models.QuerySet["MonitoredSite"]):
+    def due(self, *, now: datetime, attempted_before: datetime) -> Self:
+        """Enabled sites that may be fetched now, the ones that waited longest first.
+
+        attempted_before: leaves out what has already been tried since then, in this run or in the
+            one that it continues.
+        """
+        waiting = Q(last_attempt_at=None) | Q(last_attempt_at__lt=attempted_before)
+        allowed = Q(not_before=None) | Q(not_before__lte=now)
+        return self.filter(waiting, allowed, enabled=True).longest_waiting_first()
+
+    def longest_waiting_first(self) -> Self:
+        return self.order_by(F("last_attempt_at").asc(nulls_first=True), "pk")
+
+    def synced_before(self, moment: datetime) -> Self:
+        return self.filter(Q(last_sync_at=None) | Q(last_sync_at__lt=moment))
+
+
+class MonitoredSite(models.Model):
+    """A site or business account that is fetched on schedule.
+
+    The fields from `state` on are written by sites/sync.py alone.
+    """
+
+    class State(models.TextChoices):
+        NEW = "new", "not synced yet"
+        UP = "up", "up"
+        SLOW = "slow", "slow"
+        DOWN = "down", "down"
+        STALE = "stale", "stale"
+        CREDENTIALS_REFUSED = "credentials_refused", "credentials refused"
+        MISCONFIGURED = "misconfigured", "needs your attention"
+        UNAVAILABLE = "unavailable", "platform unavailable"
+
+    name = models.CharField(max_length=120, unique=True)
+    platform = models.CharField(max_length=40)
+    options = models.JSONField(default=dict, blank=True)
+    credentials = EncryptedDictField()
+    timezone = models.CharField(
+        max_length=64,
+        default="UTC",
+        validators=[validate_timezone],
+        help_text="The days of its figures are days of this zone, such as UTC or Europe/Vienna.",
+    )
+    enabled = models.BooleanField(default=True, help_text="A disabled site is not fetched.")
+
+    state = models.CharField(max_length=20, choices=State, default=State.NEW, editable=False)
+    state_reason = models.TextField(blank=True, editable=False)
+    state_since = models.DateTimeField(null=True, editable=False)
+    last_attempt_at = models.DateTimeField(null=True, editable=False)
+    last_sync_at = models.DateTimeField(null=True, editable=False)
+    last_snapshot = models.JSONField(null=True, editable=False)
+    failures = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Failed attempts in a row."
+    )
+    not_before = models.DateTimeField(
+        null=True, editable=False, help_text="Not fetched again before, after a failure."
+    )
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = MonitoredSiteQuerySet.as_manager()
+
+    #: What a person edits; a save of these does not touch what a sync wrote meanwhile.
+    EDITABLE = (
+        "name",
+        "platform",
+        "options",
+        "credentials",
+        "timezone",
+        "enabled",
+        "not_before",
+        "updated_at",
+    )
+
+    class Meta:
+        db_table = "monitored_sites"
+        ordering = ["name"]
+        indexes = [models.Index(fields=["enabled", "last_attempt_at"], name="monitored_sites_due")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.platform not in PLATFORMS:
+            raise ValidationError(
+                {"platform": f"No platform {self.platform!r}; there are: {', '.join(PLATFORMS)}."}
+            )
+
+    @property
+    def fetcher(self) -> Platform:
+        """The platform's code. Raises KeyError when it has gone."""
+        return get_platform(self.platform)
+
+    @property
+    def platform_name(self) -> str:
+        return PLATFORMS[self.platform].name if self.platform in PLATFORMS else self.platform
+
+    @property
+    def age(self) -> timedelta | None:
+        """How long ago the last snapshot was taken; None before the first."""
+        return timezone.now() - self.last_sync_at if self.last_sync_at else None
+
+    @property
+    def shown_state(self) -> State:
+        """The state to show: a good one that nothing has confirmed for long is stale."""
+        state = self.State(self.state)
+        is_old = self.age is None or self.age > STALE_AFTER
+        if self.enabled and is_old and state in (self.State.UP, self.State.SLOW):
+            return self.State.STALE
+        return state
+
+
+class SyncLog(models.Model):
+    """One run of the sync: how many sites, how long, and what went wrong where."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running", "running"
+        SUCCESS = "success", "success"
+        PARTIAL = "partial", "some sites failed"
+        FAILED = "failed", "failed"
+
+    status = models.CharField(max_length=8, choices=Status, default=Status.RUNNING)
+    duration = models.PositiveIntegerField("duration (ms)", null=True)
+    sites_total = models.PositiveIntegerField(default=0)
+    sites_synced = models.PositiveIntegerField(default=0)
+    sites_failed = models.PositiveIntegerField(default=0)
+    sites_carried_over = models.PositiveIntegerField(
+        default=0, help_text="Due, but not reached in time; a further message took them up."
+    )
+    errors = models.JSONField(default=dict, blank=True, help_text="By the name of the site.")
+    run = models.ForeignKey(JobRun, null=True, on_delete=models.SET_NULL, related_name="sync_logs")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "sync_logs"
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["-created_at"], name="sync_logs_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.created_at:%Y-%m-%d %H:%M:%S} {self.status}"
+
+
+class SiteSnapshot(models.Model):
+    """What one attempt at one site found; a failed attempt has no data and says why."""
+
+    site = models.ForeignKey(MonitoredSite, on_delete=models.CASCADE, related_name="snapshots")
+    sync_log = models.ForeignKey(
+        SyncLog, null=True, on_delete=models.SET_NULL, related_name="results"
+    )
+    taken_at = models.DateTimeField()
+    state = models.CharField(max_length=20, choices=MonitoredSite.State)
+    reason = models.TextField(blank=True)
+    data = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "site_snapshots"
+        ordering = ["-taken_at", "-id"]
+        indexes = [models.Index(fields=["site", "-taken_at"], name="site_snapshots_by_site")]
+
+    def __str__(self) -> str:
+        return f"{self.site} {self.taken_at:%Y-%m-%d %H:%M:%S} {self.state}"
+
+
+#: How a measured health becomes a state.
+STATE_OF_HEALTH = {
+    Health.UP: MonitoredSite.State.UP,
+    Health.SLOW: MonitoredSite.State.SLOW,
+    Health.DOWN: MonitoredSite.State.DOWN,
+}

@@ -1,0 +1,11 @@
+"""The API of sites and their syncs. No trailing slashes."""
+
+from rest_framework.routers import SimpleRouter
+
+from sites.api import MonitoredSiteViewSet, SyncLogViewSet
+
+router = SimpleRouter(trailing_slash=False)
+router.register("sites", MonitoredSiteViewSet)
+router.register("sync-logs", SyncLogViewSet)
+
+urlpatterns = router.urls

@@ -1,0 +1,23 @@
+"""All routes. Those of the API have no trailing slash."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from soloboard.dashboard import dashboard
+from soloboard.demo import demo_shop
+
+urlpatterns = [
+    path("", dashboard, name="dashboard"),
+    path("admin/", admin.site.urls),
+    path("api/", include("scheduling.urls")),
+    path("api/", include("sites.urls")),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    *([path("demo/shop", demo_shop)] if settings.SOLOBOARD_DEMO else []),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+]
+
+handler400 = "scheduling.responses.bad_request"
+handler404 = "scheduling.responses.not_found"
+handler500 = "scheduling.responses.server_error"
