@@ -29,8 +29,9 @@ class _File(environ.Env):  # type: ignore[misc] - django-environ has no types
 
 def given_variables(project: Path) -> dict[str, str]:
     """What the owner of this machine set, in the process or in .env; a blank value is not set."""
-    found = {**_read_file(project / ".env"), **os.environ}
-    given = {name: value for name, value in found.items() if value.strip()}
+    given: dict[str, str] = {}
+    for values in (_read_file(project / ".env"), os.environ):
+        given |= {name: value for name, value in values.items() if value.strip()}
     if "NEXT_PUBLIC_APP_URL" in given:
         given.setdefault("APP_URL", given["NEXT_PUBLIC_APP_URL"])
     return given
@@ -39,7 +40,7 @@ def given_variables(project: Path) -> dict[str, str]:
 def port(given: Mapping[str, str], name: str, default: int) -> int:
     """The TCP port that a variable names; CannotRunError when it is none."""
     text = given.get(name, str(default))
-    if not text.isdecimal() or not 0 < int(text) < 65536:
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 65536:
         raise CannotRunError(f"{name} is {text!r}; write a port number from 1 to 65535.")
     return int(text)
 

@@ -3,10 +3,9 @@
 import importlib.util
 import os
 import platform
+import socket
 from pathlib import Path
 from urllib.parse import quote
-
-import redis
 
 from soloboard.local import CannotRunError
 from soloboard.local.account import this_account
@@ -52,10 +51,13 @@ class Valkey:
 
     def is_ready(self) -> bool:
         """Whether it answers; it does not while it reads its data."""
-        with redis.Redis.from_url(self.url(), socket_timeout=2) as client:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(2)
             try:
-                return bool(client.ping())
-            except (redis.ConnectionError, redis.TimeoutError):
+                connection.connect(str(self._socket))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64) == b"+PONG\r\n"
+            except OSError:
                 return False
 
     def url(self) -> str:
