@@ -1,15 +1,20 @@
 """A model field whose values are encrypted before they reach the database."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from encryption.keyring import keyring
 
+if TYPE_CHECKING:
+    _TextField = models.TextField[dict[str, str], dict[str, str]]
+else:
+    _TextField = models.TextField
 
-class EncryptedDictField(models.TextField):  # type: ignore[type-arg]
+
+class EncryptedDictField(_TextField):
     """Named secrets, for instance the credentials of a platform: a dict in Python, one token in the
     database.
 

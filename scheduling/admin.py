@@ -1,5 +1,6 @@
 """Schedules and runs in the admin."""
 
+from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -47,13 +48,10 @@ class ScheduledJobAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ScheduledJob]:
         last = JobRun.objects.filter(job_key=OuterRef("job_key")).exclude(job_key="")[:1]
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                last_status=Subquery(last.values("status")),
-                last_start=Subquery(last.values("started_at")),
-            )
+        jobs: QuerySet[ScheduledJob] = super().get_queryset(request)
+        return jobs.annotate(
+            last_status=Subquery(last.values("status")),
+            last_start=Subquery(last.values("started_at")),
         )
 
     def get_readonly_fields(
@@ -64,7 +62,7 @@ class ScheduledJobAdmin(admin.ModelAdmin):
 
     def get_prepopulated_fields(
         self, request: HttpRequest, obj: ScheduledJob | None = None
-    ) -> dict[str, tuple[str, ...]]:
+    ) -> dict[str, Sequence[str]]:
         return {} if obj else {"key": ("name",)}
 
     def get_form(

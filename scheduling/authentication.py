@@ -37,7 +37,10 @@ class Caller(AnonymousUser):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.username = name
+        self.name = name
+
+    def get_username(self) -> str:
+        return self.name
 
     @property
     def is_authenticated(self) -> Any:

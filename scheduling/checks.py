@@ -4,7 +4,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as CheckWarning
 
 MIN_SECRET_LENGTH = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -47,7 +48,7 @@ def _check_reach(scheme: str, host: str) -> list[CheckMessage]:
         )
     if host not in LOOPBACK and scheme == "http":
         messages.append(
-            Warning(
+            CheckWarning(
                 "APP_URL is not https: the Bearer secret and sessions travel in the clear.",
                 hint="Put a proxy with a certificate in front and write https:// in APP_URL.",
                 id="scheduling.W001",

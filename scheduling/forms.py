@@ -61,7 +61,10 @@ class ScheduledJobForm(forms.ModelForm):
 
     class Meta:
         model = ScheduledJob
-        exclude = ()
+        fields = (
+            "name", "key", "description", "enabled", "cron", "timezone", "job_key", "url", "method", "body",
+            "headers", "retries", "retry_delay_ms", "timeout_s", "label", "callback_url", "failure_callback_url",
+        )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -188,10 +188,11 @@ class ScheduledJob(models.Model):
 
     def sent_headers(self) -> dict[str, str]:
         """All headers that a call carries, the secret ones included."""
-        headers = {**self.headers, **self.secret_headers}
-        if self.job_key:
-            headers["Authorization"] = f"Bearer {settings.CRON_SECRET}"
-        return headers
+        headers: dict[str, str] = {**self.headers, **self.secret_headers}
+        if not self.job_key:
+            return headers
+        own = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+        return {**own, "Authorization": f"Bearer {settings.CRON_SECRET}"}
 
     def fingerprint(self) -> str:
         """Changes with anything that QStash should know of this row.

@@ -24,6 +24,7 @@ from scheduling.qstash import CALLER_HEADER, TRIGGER_HEADER, QStashProblem
 from scheduling.registry import Job, registry
 from scheduling.responses import answer_outcome, refusal
 from scheduling.runner import Call, Outcome, run_job
+from scheduling.signatures import Signature
 from scheduling.sync import Plan, make_plan, publish_payload, reconcile
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class JobWebhook(APIView):
 
     authentication_classes = WEBHOOK_AUTHENTICATION
     permission_classes = [IsTrustedCaller]
+    # Django answers HEAD by calling get(), which would run the job.
+    http_method_names = ["get", "post", "options"]
     #: Below /api/; set by urls.py.
     path = ""
 
@@ -109,7 +112,8 @@ def _choose_job(path: str, payload: dict[str, Any]) -> Job:
 
 
 def _read_call(request: Request, payload: dict[str, Any]) -> Call:
-    if not is_from_qstash(request):
+    signature = request.auth
+    if not isinstance(signature, Signature):
         return Call(trigger=JobRun.Trigger.API, caller=request.user.get_username(), payload=payload)
     headers = request.headers
     retried = headers.get("Upstash-Retried", "0")
@@ -121,7 +125,7 @@ def _read_call(request: Request, payload: dict[str, Any]) -> Call:
         caller=headers.get(CALLER_HEADER, "QStash")[:150],
         payload=payload,
         message_id=headers.get(MESSAGE_ID_HEADER, "")[:200],
-        signature_id=request.auth.id[:200],
+        signature_id=signature.id[:200],
         schedule_id=headers.get("Upstash-Schedule-Id", "")[:200],
         attempt=attempt,
     )

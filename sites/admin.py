@@ -153,7 +153,8 @@ class MonitoredSiteAdmin(admin.ModelAdmin):
 @admin.register(SyncLog)
 class SyncLogAdmin(admin.ModelAdmin):
     list_display = (
-        "created_at", "shown_status", "sites_total", "sites_synced", "sites_failed", "sites_carried_over", "duration",
+        "created_at", "shown_status", "sites_total", "sites_synced", "sites_failed", "sites_carried_over",
+        "duration",
     )  # fmt: skip
     list_filter = ("status", "created_at")
     date_hierarchy = "created_at"

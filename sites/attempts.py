@@ -71,7 +71,7 @@ class Attempt:
     def _backoff(self) -> timedelta:
         longest = LONGEST_WAIT_WHEN_DOWN if self.state == State.DOWN else LONGEST_WAIT
         doublings = min(self.failures - 1, 10)
-        return min(FIRST_WAIT * 2**doublings, longest)
+        return min(FIRST_WAIT * (1 << doublings), longest)
 
     def _asked_wait(self) -> timedelta:
         return min(timedelta(seconds=self.retry_after_s or 0), LONGEST_RETRY_AFTER)

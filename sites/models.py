@@ -11,8 +11,8 @@ from django.utils import timezone
 from encryption.fields import EncryptedDictField
 from scheduling.models import JobRun
 from scheduling.validators import validate_timezone
-from sites.platforms import PLATFORMS, Platform, get_platform
-from sites.platforms.base import Health
+from sites.platforms import PLATFORMS, get_platform
+from sites.platforms.base import Health, Platform
 
 #: Two of the default quarter-hours: one missed sync may pass, two are worth a word.
 STALE_AFTER = timedelta(minutes=30)

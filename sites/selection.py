@@ -1,6 +1,6 @@
 """Which sites a sync is asked for; read from the body of its call."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -93,7 +93,7 @@ def _read_moment(value: object) -> datetime:
     return moment
 
 
-_READERS = {
+_READERS: dict[str, Callable[[object], Any]] = {
     "sites": _read_sites,
     "platform": _read_platform,
     "stale_minutes": _read_minutes,

@@ -1,6 +1,6 @@
 import getpass
 from argparse import ArgumentParser
-from typing import Any
+from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand
 from rich.console import Console
@@ -38,7 +38,8 @@ class Command(BaseCommand):
         selection = {name: options[name] for name in ("sites", "platform", "stale_minutes")}
         payload = {name: value for name, value in selection.items() if value not in (None, [])}
         last_log = SyncLog.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        console = Console(file=self.stdout, highlight=False)
+        # Rich writes to anything with write(), as Django's wrapper of stdout has.
+        console = Console(file=cast("IO[str]", self.stdout), highlight=False)
         with _progress(console) as progress:
             task = progress.add_task("Syncing", total=None)
             finish(

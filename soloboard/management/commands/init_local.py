@@ -32,7 +32,7 @@ class Command(BaseCommand):
 
     def _create_admin(self) -> None:
         password = Path(os.environ[PASSWORD_FILE]).read_text().strip()
-        get_user_model().objects.create_superuser(ADMIN, password=password)  # type: ignore[attr-defined]
+        get_user_model().objects.create_superuser(ADMIN, password=password)
 
 
 def demo_sites() -> list[MonitoredSite]:
