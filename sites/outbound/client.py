@@ -184,9 +184,13 @@ class _Exchange:
 
     async def send(self, pool: httpcore2.AsyncConnectionPool) -> httpx2.Response:
         self.stage = "looking up its name"
-        # httpx2 writes the Host and Content-Length headers.
+        # httpx2 adds Host and Content-Length. As str, headers could not hold what is not ASCII.
+        headers = {**_HEADERS, **self.headers}
         request = httpx2.Request(
-            self.method, self.url, headers={**_HEADERS, **self.headers}, content=self.content
+            self.method,
+            self.url,
+            headers=[(name.encode(), value.encode()) for name, value in headers.items()],
+            content=self.content,
         )
         answered = await pool.handle_async_request(
             httpcore2.Request(
@@ -285,7 +289,7 @@ def parse_url(url: str, base: httpx2.URL | None = None) -> httpx2.URL:
         raise RequestRefused("the URL has no valid host name")
     if parsed.userinfo:
         raise RequestRefused("the URL holds a user name or password; enter it as a credential")
-    if not 0 < (parsed.port or 80) <= 65535:
+    if parsed.port is not None and not 0 < parsed.port <= 65535:
         raise RequestRefused(f"port {parsed.port} does not exist; ports go from 1 to 65535")
     return parsed
 

@@ -69,6 +69,10 @@ class _PinnedStream(httpcore2.AsyncNetworkStream):
                 raise
             expires_at = await self._certificate_end(server_hostname, timeout)
             raise _certificate_refused(server_hostname, refusal, expires_at) from exc
+        except asyncio.CancelledError:
+            # httpcore2 closes the connection after an error, but not when a deadline cancels it.
+            await self._stream.aclose()
+            raise
 
     async def _certificate_end(
         self, hostname: str | None, limit_s: float | None
@@ -83,15 +87,14 @@ class _PinnedStream(httpcore2.AsyncNetworkStream):
         unverified.verify_mode = ssl.CERT_NONE
         try:
             stream = await httpcore2.AnyIOBackend().connect_tcp(self._address, self._port, limit_s)
-            stream = await stream.start_tls(unverified, hostname, limit_s)
-        except (httpcore2.NetworkError, httpcore2.TimeoutException):
-            return None
-        der = stream.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        await stream.aclose()
-        try:
+            try:
+                secured = await stream.start_tls(unverified, hostname, limit_s)
+                der = secured.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            finally:
+                await stream.aclose()
             return x509.load_der_x509_certificate(der).not_valid_after_utc
-        except ValueError:
-            return None  # Not well-formed; the first handshake already said what is wrong.
+        except (httpcore2.NetworkError, httpcore2.TimeoutException, ValueError):
+            return None  # The first handshake has said already that the certificate is no good.
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         return await self._stream.read(max_bytes, timeout)
@@ -102,7 +105,7 @@ class _PinnedStream(httpcore2.AsyncNetworkStream):
     async def aclose(self) -> None:
         await self._stream.aclose()
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the interface is httpcore2's.
+    def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
