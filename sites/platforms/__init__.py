@@ -1,9 +1,16 @@
 """Where the figures of a site come from: one module per platform, one line per platform here."""
 
 from sites.platforms.base import Platform
+from sites.platforms.custom_json import CustomJson
 from sites.platforms.uptime import Uptime
 
-PLATFORMS: dict[str, Platform] = {platform.key: platform for platform in (Uptime(),)}
+PLATFORMS: dict[str, Platform] = {
+    platform.key: platform
+    for platform in (
+        Uptime(),
+        CustomJson(),
+    )
+}
 
 
 def get_platform(key: str) -> Platform:

@@ -160,15 +160,15 @@ class UrlField(forms.CharField):
     Unlike Django's URLField it takes a host name without a dot, as networks at home use.
     """
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - passed on to CharField.
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=2000, **kwargs)
 
-    def to_python(self, value: Any) -> str:  # noqa: ANN401 - Django's signature.
+    def to_python(self, value: Any) -> str:
         """Return the normalised address."""
         text = super().to_python(value) or ""
         return text if not text or "://" in text else f"https://{text}"
 
-    def clean(self, value: Any) -> str:  # noqa: ANN401 - Django's signature.
+    def clean(self, value: Any) -> str:
         """Refuse what no request could be made to; where its name leads shows at the fetch."""
         text: str = super().clean(value)
         try:

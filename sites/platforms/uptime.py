@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from django import forms
@@ -23,6 +22,7 @@ from sites.platforms.base import (
     Snapshot,
     UrlField,
 )
+from sites.platforms.json_api import status_in_words
 
 MAX_TIMEOUT_S = 30
 _STATUS_RULE = re.compile(r"(\d{3})(?:-(\d{3}))?")
@@ -151,7 +151,7 @@ class Uptime(Platform):
 def _judge(answer: Answer, options: Mapping[str, Any]) -> tuple[Health, str]:
     if answer.status not in StatusRules(options["expected_status"]):
         return Health.DOWN, (
-            f"answered {_status_in_words(answer.status)}; expected {options['expected_status']}"
+            f"answered {status_in_words(answer.status)}; expected {options['expected_status']}"
         )
     if reason := _keyword_fault(answer, options["keyword"], options["keyword_must"]):
         return Health.DOWN, reason
@@ -160,14 +160,6 @@ def _judge(answer: Answer, options: Mapping[str, Any]) -> tuple[Health, str]:
             f"answered after {answer.latency_ms} ms; slow after {options['slow_after_ms']} ms"
         )
     return Health.UP, ""
-
-
-def _status_in_words(status: int) -> str:
-    # The words are ours: the site's own reason phrase could be anything.
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def _keyword_fault(answer: Answer, keyword: str, must: str) -> str:
