@@ -21,7 +21,7 @@ SECRET_BYTES = 48
 PASSWORD_BYTES = 12
 
 
-class _File(environ.Env):  # type: ignore[misc] - django-environ has no types
+class _File(environ.Env):  # type: ignore[misc]  # django-environ has no types.
     """Reads into this class; django-environ itself would write what it reads into os.environ."""
 
     ENVIRON: dict[str, str] = {}

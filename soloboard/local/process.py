@@ -48,11 +48,11 @@ class Record:
         return False
 
     def stop(self) -> None:
-        """Ask the child to end, end it by force if it does not, and forget it.
+        """Ask the child to end, end it by force if it does not, and forget it; repeat at will.
 
         Raises CannotRunError when something of it survives even that.
         """
-        if self.is_held():
+        if self.path.exists() and self.is_held():
             pid, stop_signal = self._read()
             with suppress(ProcessLookupError):
                 os.kill(pid, stop_signal)
@@ -61,7 +61,7 @@ class Record:
                     os.killpg(pid, signal.SIGKILL)
                 if not self._is_free_within(KILL_TIMEOUT_S):
                     raise self._unstoppable()
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
 
     def _read(self) -> tuple[int, int]:
         try:

@@ -48,7 +48,7 @@ def serve() -> Iterator[Callable[[Service], Process]]:
 
         def start(service: Service) -> Process:
             process = service.start()
-            stack.callback(lambda: process.record.path.exists() and process.stop())
+            stack.callback(process.stop)
             process.wait_until(service.is_ready)
             return process
 
@@ -63,7 +63,7 @@ def run_python(state: State) -> Iterator[Callable[..., Process]]:
         def start(code: str, name: str = "child") -> Process:
             command = [sys.executable, "-u", "-c", code]
             process = Process.start(name, command, state, env=os.environ, cwd=state.root)
-            stack.callback(lambda: process.record.path.exists() and process.stop())
+            stack.callback(process.stop)
             return process
 
         yield start

@@ -24,7 +24,7 @@ import pytest
 
 from soloboard.local.environment import GENERATED_SECRETS
 from soloboard.local.process import pause
-from soloboard.local.supervisor import QSTASH_VARIABLES
+from soloboard.local.qstash import VARIABLES as QSTASH_VARIABLES
 from tests.soloboard.local.conftest import REPOSITORY, open_parents
 
 MANAGE = """
