@@ -1,0 +1,63 @@
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from scheduling.registry import Job, Registry, registry
+from scheduling.runner import JobResult, Run
+
+
+def do_nothing(run: Run) -> JobResult:
+    return JobResult(message="done", counts={})
+
+
+def make_job(key: str, path: str = "work", **fields: object) -> Job:
+    return Job(
+        key=key, name=key.title(), function=do_nothing, path=path, cron="0 * * * *", **fields
+    )  # type: ignore[arg-type]
+
+
+def test_two_jobs_with_one_key_are_refused() -> None:
+    jobs = Registry()
+    jobs.register(make_job("a"))
+    with pytest.raises(ImproperlyConfigured, match="give one another key"):
+        jobs.register(make_job("a", path="other"))
+
+
+def test_two_jobs_with_one_path_need_different_actions() -> None:
+    jobs = Registry()
+    jobs.register(make_job("a", body={"action": "one"}))
+    jobs.register(make_job("b", body={"action": "two"}))
+    with pytest.raises(ImproperlyConfigured, match="its own 'action'"):
+        jobs.register(make_job("c", body={"action": "two"}))
+
+
+def test_action_chooses_among_jobs_of_one_path() -> None:
+    jobs = Registry()
+    one, two = make_job("a", body={"action": "one"}), make_job("b", body={"action": "two"})
+    jobs.register(one)
+    jobs.register(two)
+    assert jobs.find("work", "two") is two
+    assert jobs.find("work", "three") is None
+    assert jobs.find("work", None) is None
+
+
+def test_the_only_job_of_a_path_needs_no_action() -> None:
+    jobs = Registry()
+    jobs.register(make_job("a"))
+    assert jobs.find("work", None) is jobs["a"]
+    assert jobs.find("elsewhere", None) is None
+
+
+def test_jobs_of_every_app_are_found() -> None:
+    job = registry["sync-sites"]
+    assert (job.path, job.method, job.cron, job.timezone) == (
+        "cron/sync-sites",
+        "GET",
+        "*/15 * * * *",
+        "UTC",
+    )
+    assert (job.name, job.retries, job.retry_delay_ms, job.timeout_s) == (
+        "SoloBoard Data Sync",
+        3,
+        "60000",
+        300,
+    )
