@@ -118,6 +118,11 @@ class Client:
     ) -> None:
         await self._pool.aclose()
 
+    @property
+    def left_s(self) -> float:
+        """Seconds until this client's deadline, 0 after it."""
+        return max(0.0, self._deadline_s - asyncio.get_running_loop().time())
+
     async def request(
         self,
         method: str,
@@ -137,7 +142,7 @@ class Client:
         max_body_bytes: 0 leaves the body unread.
         Raises one of the OutboundError family.
         """
-        timeout_s = max(0, min(timeout_s, self._deadline_s - asyncio.get_running_loop().time()))
+        timeout_s = min(timeout_s, self.left_s)
         exchange = _Exchange(method, parse_url(url), headers or {}, content, timeout_s)
         started = time.perf_counter()
         with exchange.errors_in_words():
@@ -241,7 +246,7 @@ class _Exchange:
             raise RequestRefused(f"{asked} redirects to where no request goes: {exc}") from exc
         except (TimeoutError, httpcore2.TimeoutException) as exc:
             raise TimedOut(
-                f"{self.url.host} gave no complete answer within {self.timeout_s:.3g} s"
+                f"{self.url.host} gave no complete answer within {round(self.timeout_s, 1):g} s"
                 f" (stopped while {self.stage})"
             ) from exc
         except httpcore2.ConnectError as exc:

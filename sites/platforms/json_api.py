@@ -21,7 +21,7 @@ from sites.platforms.base import (
 Json = Any  # What others send may be anything; a platform checks what it reads.
 
 MAX_RETRY_AFTER_S = 86_400.0
-_MAX_EXPONENT = 300
+_MAX_EXPONENT = 400  # A double's, with room for a factor.
 _MAY_PASS = frozenset({408, 425, 429})
 
 

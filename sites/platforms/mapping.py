@@ -9,6 +9,7 @@ no arithmetic, an optional factor. Money is given in units ('EUR') or in minor u
 minor'); both are kept as whole minor units.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -237,5 +238,8 @@ def _minor(line: Line, value: Decimal) -> int:
 def _metric(line: Line, value: Decimal) -> Metric:
     if line.currency:
         return Metric(value=_minor(line, value), unit=f"{line.currency} minor")
-    whole = abs(value) < _LIMIT and value == round(value)
-    return Metric(value=round(value) if whole else float(value), unit=line.unit)
+    if abs(value) < _LIMIT and value == round(value):
+        return Metric(value=round(value), unit=line.unit)
+    if math.isinf(float(value)):
+        raise ValueError("the number is too large")
+    return Metric(value=float(value), unit=line.unit)

@@ -13,12 +13,14 @@ from sites.outbound import (
     Client,
     OutboundError,
     RequestRefused,
+    TimedOut,
 )
 from sites.platforms.base import (
     ConfigurationRefused,
     FetchRequest,
     Health,
     Platform,
+    PlatformUnavailable,
     Snapshot,
     UrlField,
 )
@@ -131,6 +133,9 @@ class Uptime(Platform):
         except RequestRefused as exc:
             raise ConfigurationRefused(str(exc)) from exc
         except OutboundError as exc:
+            if isinstance(exc, TimedOut) and not client.left_s:
+                # The site had less than the time its owner gives it: that is not its fault.
+                raise PlatformUnavailable(f"{exc}; the sync had no more time for it") from exc
             return Snapshot(
                 taken_at=request.now,
                 health=Health.DOWN,

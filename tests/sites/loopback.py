@@ -125,6 +125,15 @@ def outbound(authority: trustme.CA | None = None) -> Outbound:
     return Outbound(allowed_networks=[LOOPBACK], ssl_context=context, resolve=resolve_to_loopback)
 
 
+def resolving_to(*answers: str) -> Outbound:
+    """Return a way out for which every name has these addresses; only the loopback is allowed."""
+
+    async def resolve(host: str, port: int) -> list[Address]:
+        return [ip_address(text) for text in answers]
+
+    return Outbound(allowed_networks=[LOOPBACK], resolve=resolve)
+
+
 def server_tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
     """Return a context that serves this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -21,7 +21,7 @@ from sites.outbound import (
     TimedOut,
     parse_url,
 )
-from tests.sites.loopback import LOOPBACK, Answers, Loopback, Request, http, outbound
+from tests.sites.loopback import LOOPBACK, Answers, Loopback, Request, http, outbound, resolving_to
 
 TIMEOUT_S = 10.0
 
@@ -181,13 +181,6 @@ def test_refused_connection_says_so() -> None:
 
     with pytest.raises(ConnectFailed, match=r"shop\.example refused the connection"):
         asyncio.run(run())
-
-
-def resolving_to(*answers: str) -> Outbound:
-    async def resolve(host: str, port: int) -> list[Address]:
-        return [ip_address(text) for text in answers]
-
-    return Outbound(allowed_networks=[LOOPBACK], resolve=resolve)
 
 
 def test_next_address_is_tried_when_one_refuses() -> None:
