@@ -3,7 +3,7 @@ machine.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,12 +39,12 @@ def read_environment(base_dir: Path) -> environ.Env:
 
     Raises ImproperlyConfigured naming every missing setting and how to make one.
     """
-    env = _environment_class(dict(os.environ))
-    env.read_env(base_dir / ".env")
+    env = _environment_of(os.environ)
+    _add_file(env, base_dir / ".env")
     # An explicit DEBUG=false marks production, where the generated secrets and addresses of `make
     # run` must not stand in for a setting that somebody forgot.
-    if env.ENVIRON.get("DEBUG", "").strip().lower() not in FALSE:
-        env.read_env(base_dir / "var" / "local.env")
+    if env.ENVIRON.get("DEBUG", "").lower() not in FALSE:
+        _add_file(env, base_dir / "var" / "local.env")
     for old_name, name in ALIASES.items():
         if old_name in env.ENVIRON:
             env.ENVIRON.setdefault(name, env.ENVIRON[old_name])
@@ -54,7 +54,7 @@ def read_environment(base_dir: Path) -> environ.Env:
 
 def switch(env: environ.Env, name: str, *, default: bool) -> bool:
     """Read true or false. A word that is neither is an error, where environ would read it as false."""
-    word = env.ENVIRON.get(name, "").strip().lower()
+    word = env.ENVIRON.get(name, "").lower()
     if not word:
         return default
     if word not in TRUE | FALSE:
@@ -77,19 +77,46 @@ def database(env: environ.Env, name: str) -> dict[str, Any]:
         config: dict[str, Any] = env.db(name)
     except (ValueError, ImproperlyConfigured) as error:
         raise ImproperlyConfigured(f"{name} cannot be read: {REQUIRED[name]}") from error
-    if config["ENGINE"] != "django.db.backends.postgresql":
+    if config.get("ENGINE") != "django.db.backends.postgresql":
         raise ImproperlyConfigured(f"{name} must name a PostgreSQL database: {REQUIRED[name]}")
     return config
 
 
-def _environment_class(values: dict[str, str]) -> Any:
+def log_file(env: environ.Env, default: Path) -> Path | None:
+    """Read the path of the log and make its folder; "-" is the terminal alone."""
+    path = env.str("LOG_FILE", str(default))
+    if path == "-":
+        return None
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"LOG_FILE is {path!r}, whose folder cannot be made: {error}. Write - to log to the terminal alone."
+        ) from error
+    return Path(path)
+
+
+def _environment_of(values: Mapping[str, str]) -> environ.Env:
     # django-environ keeps its values on the class and would write those of the files into
     # os.environ, from where every child process would inherit them.
-    return type("Environment", (environ.Env,), {"ENVIRON": values})()
+    return type("Environment", (environ.Env,), {"ENVIRON": _without_blanks(values)})()
+
+
+def _add_file(env: environ.Env, path: Path) -> None:
+    """Add what the file has and the sources before it lack."""
+    if path.exists():
+        file = _environment_of({})
+        file.read_env(path)
+        env.ENVIRON.update(_without_blanks(file.ENVIRON) | env.ENVIRON)
+
+
+def _without_blanks(values: Mapping[str, str]) -> dict[str, str]:
+    # `NAME=` in a file copied from .env.example leaves the name to the next source or the default.
+    return {name: value.strip() for name, value in values.items() if value.strip()}
 
 
 def _refuse_missing(env: environ.Env) -> None:
-    missing = [name for name in REQUIRED if not env.ENVIRON.get(name, "").strip()]
+    missing = [name for name in REQUIRED if name not in env.ENVIRON]
     if missing:
         lines = "\n".join(f"  {name}: {REQUIRED[name]}" for name in missing)
         raise ImproperlyConfigured(

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
-from soloboard.env import database, items, read_environment, switch
+from soloboard.env import database, items, log_file, read_environment, switch
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = read_environment(BASE_DIR)
@@ -24,14 +24,14 @@ _is_loopback = _app_url.hostname in {"127.0.0.1", "localhost", "::1"}
 SOLOBOARD_SECRET_KEYS: list[str] = items(env, "SOLOBOARD_SECRET_KEYS", str, "NEW_KEY,OLD_KEY")
 
 #: What a Bearer call to a webhook must carry.
-CRON_SECRET: str = env.str("CRON_SECRET").strip()
+CRON_SECRET: str = env.str("CRON_SECRET")
 
-QSTASH_URL: str = (env.str("QSTASH_URL", "") or "https://qstash.upstash.io").rstrip("/")
+QSTASH_URL: str = env.str("QSTASH_URL", "https://qstash.upstash.io").rstrip("/")
 QSTASH_TOKEN: str = env.str("QSTASH_TOKEN")
-QSTASH_CURRENT_SIGNING_KEY: str = env.str("QSTASH_CURRENT_SIGNING_KEY").strip()
-QSTASH_NEXT_SIGNING_KEY: str = env.str("QSTASH_NEXT_SIGNING_KEY").strip()
+QSTASH_CURRENT_SIGNING_KEY: str = env.str("QSTASH_CURRENT_SIGNING_KEY")
+QSTASH_NEXT_SIGNING_KEY: str = env.str("QSTASH_NEXT_SIGNING_KEY")
 #: Starts the id of every schedule, so that two installations can share one QStash account.
-QSTASH_SCHEDULE_PREFIX: str = env.str("QSTASH_SCHEDULE_PREFIX", "") or "soloboard"
+QSTASH_SCHEDULE_PREFIX: str = env.str("QSTASH_SCHEDULE_PREFIX", "soloboard")
 
 #: Networks that monitored sites may lie in although they are private, for instance 192.168.1.0/24.
 ALLOWED_PRIVATE_NETWORKS = items(
@@ -217,10 +217,8 @@ SPECTACULAR_SETTINGS = {
 
 # --- Logs -----------------------------------------------------------------------------------------
 
-#: An empty value logs to the terminal alone, for hosts whose disk is read-only.
-LOG_FILE: str = env.str("LOG_FILE", default=str(BASE_DIR / "logs" / "app.log"))
-if LOG_FILE:
-    Path(LOG_FILE).parent.mkdir(parents=True, exist_ok=True)
+#: None logs to the terminal alone ("-"), for hosts whose disk is read-only.
+LOG_FILE = log_file(env, BASE_DIR / "logs" / "app.log")
 
 LOGGING = {
     "version": 1,

@@ -1,0 +1,138 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from soloboard import env
+from tests.services import SETTINGS
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+COMPLETE = {
+    **SETTINGS,
+    "DATABASE_URL": "postgresql://nobody@localhost/none",
+    "REDIS_URL": "redis://localhost:6379/0",
+    "APP_URL": "https://board.example.com",
+    "QSTASH_URL": "https://qstash.upstash.io",
+    "DEBUG": "false",
+    "LOG_FILE": "-",
+}
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in {*COMPLETE, *env.ALIASES}:
+        monkeypatch.delenv(name, raising=False)
+
+
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> dict[str, str]:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    found: dict[str, str] = env.read_environment(tmp_path).ENVIRON
+    return found
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", env.REQUIRED)
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_one_missing_or_blank_setting_is_named_alone_with_its_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str | None
+) -> None:
+    values = {**COMPLETE, name: value}
+    with pytest.raises(ImproperlyConfigured) as caught:
+        read(tmp_path, monkeypatch, {key: text for key, text in values.items() if text is not None})
+    lines = str(caught.value).splitlines()
+    assert [line for line in lines if line.startswith("  ")] == [f"  {name}: {env.REQUIRED[name]}"]
+
+
+def test_the_process_wins_over_the_file_and_the_file_over_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "var").mkdir()
+    rest = {name: value for name, value in COMPLETE.items() if name != "DEBUG"}
+    (tmp_path / "var" / "local.env").write_text("A=local\nB=local\nC=local\n")
+    (tmp_path / ".env").write_text("A=file\nB=file\nC=\n")
+    found = read(tmp_path, monkeypatch, {**rest, "A": "process", "B": ""})
+    assert (found["A"], found["B"], found["C"]) == ("process", "file", "local")
+
+
+def test_what_this_machine_generated_does_not_stand_in_for_production(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "local.env").write_text("CRON_SECRET=made-up-cron-secret\n")
+    values = {name: value for name, value in COMPLETE.items() if name != "CRON_SECRET"}
+    with pytest.raises(ImproperlyConfigured, match="CRON_SECRET"):
+        read(tmp_path, monkeypatch, values)
+
+
+def test_files_leave_the_environment_of_the_process_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("ONLY_IN_THE_FILE=1\n")
+    assert read(tmp_path, monkeypatch, COMPLETE)["ONLY_IN_THE_FILE"] == "1"
+    assert "ONLY_IN_THE_FILE" not in os.environ
+
+
+def test_the_older_name_of_the_address_is_read_and_the_newer_one_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {"NEXT_PUBLIC_APP_URL": "https://old.example.com"}
+    assert read(tmp_path, monkeypatch, {**COMPLETE, **old})["APP_URL"] == COMPLETE["APP_URL"]
+    monkeypatch.delenv("APP_URL")
+    assert env.read_environment(tmp_path).ENVIRON["APP_URL"] == "https://old.example.com"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DEBUG", "maybe", "write true or false"),
+        ("ALLOWED_PRIVATE_NETWORKS", "home", "192.168.1.0/24"),
+        ("ALLOWED_PORTS", "http", "8443,8080"),
+        ("DATABASE_URL", "sqlite:///db.sqlite3", "PostgreSQL"),
+        ("DATABASE_URL", "nonsense", "PostgreSQL"),
+        ("LOG_FILE", "/dev/null/app.log", "log to the terminal alone"),
+    ],
+)
+def test_a_value_of_the_wrong_form_stops_the_start_in_one_sentence(
+    name: str, value: str, says: str
+) -> None:
+    done = manage("check", **{**COMPLETE, name: value})
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_production_settings_pass_the_deployment_check_without_a_word() -> None:
+    done = manage("check", "--deploy", "--fail-level", "WARNING", **COMPLETE)
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout
+
+
+def test_production_without_settings_names_all_of_them_and_shows_no_traceback() -> None:
+    done = manage("check", DEBUG="false")
+    assert done.returncode != 0
+    assert all(f"  {name}:" in done.stderr for name in env.REQUIRED)
+    assert "Traceback" not in done.stderr
+
+
+def test_every_setting_stands_in_the_example_file() -> None:
+    example = (PROJECT / ".env.example").read_text()
+    source = (PROJECT / "soloboard" / "settings.py").read_text()
+    names = {*env.REQUIRED, "DEBUG", "LOG_FILE", "ALLOWED_HOSTS", "QSTASH_URL", "ALLOWED_PORTS"}
+    names |= {"QSTASH_SCHEDULE_PREFIX", "ALLOWED_PRIVATE_NETWORKS", "SOLOBOARD_DEMO"}
+    assert [name for name in names if name not in source] == []
+    assert [name for name in names if f"{name}=" not in example] == []
