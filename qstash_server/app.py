@@ -51,7 +51,7 @@ async def _admit(broker: Broker, request: web.Request) -> Call:
         caller_ip=request.remote or "",
     )
     check_site(headers, on_loopback=broker.settings.on_loopback)
-    check_token(headers, call.query, token=broker.settings.token)
+    check_token(headers, call.token, token=broker.settings.token)
     try:
         return replace(call, body=await request.read())
     except web.HTTPRequestEntityTooLarge as error:

@@ -24,7 +24,16 @@ class Call:
 
     @property
     def query(self) -> list[tuple[str, str]]:
-        """The decoded query parameters."""
+        """The decoded query parameters, but for the token."""
+        return [pair for pair in self._parameters if pair[0] != TOKEN_PARAMETER]
+
+    @property
+    def token(self) -> str | None:
+        """The token that came in the query."""
+        return next((value for name, value in self._parameters if name == TOKEN_PARAMETER), None)
+
+    @property
+    def _parameters(self) -> list[tuple[str, str]]:
         return [_decode(part) for part in self.raw_query.split("&") if part]
 
     @property

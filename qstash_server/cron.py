@@ -8,7 +8,7 @@ fires twice. The error texts are those of robfig/cron.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -76,7 +76,7 @@ class Cron:
     days: _Field
     months: frozenset[int]
     weekdays: _Field
-    zone: ZoneInfo
+    zone: tzinfo
 
     def next_after(self, after_ms: int) -> int | None:
         """Return the first firing later than `after_ms` (Unix ms), None if there is none."""
@@ -149,7 +149,7 @@ def _parse(spec: str) -> Cron | Every:
         raise ValueError("empty spec string")
     if len(spec) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} characters")
-    zone = ZoneInfo("UTC")
+    zone: tzinfo = UTC
     if spec.startswith(("TZ=", "CRON_TZ=")):
         prefix, _, spec = spec.partition(" ")
         zone = _zone(prefix.partition("=")[2])
@@ -174,7 +174,7 @@ def _parse(spec: str) -> Cron | Every:
     )
 
 
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError) as error:

@@ -15,6 +15,7 @@ USER_AGENT = "Upstash-QStash"
 KEEP_ALIVE_S = 1.0
 CONNECT_TIMEOUT_S = 30.0
 MAX_RESPONSE_BYTES = 1_048_576
+MAX_HEADER_BYTES = 65_536  # of one header line, in requests and responses
 _OWN_HEADERS = ("Content-Type", "User-Agent", "Accept", "Accept-Encoding")
 
 
@@ -30,6 +31,8 @@ class Courier:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_OWN_HEADERS,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
         )
 
     async def close(self) -> None:

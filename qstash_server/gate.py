@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from qstash_server.call import TOKEN_PARAMETER, header_value
+from qstash_server.call import header_value
 from qstash_server.errors import Forbidden, Unauthorized
 from qstash_server.settings import is_loopback
 
@@ -30,9 +30,9 @@ def check_site(headers: Pairs, *, on_loopback: bool) -> None:
         raise Forbidden("requests from other sites are refused")
 
 
-def check_token(headers: Pairs, query: Pairs, *, token: str) -> None:
-    """Raise Unauthorized unless the token is in the Authorization header or in the query."""
-    given = next((value for name, value in query if name == TOKEN_PARAMETER), None)
+def check_token(headers: Pairs, in_query: str | None, *, token: str) -> None:
+    """Raise Unauthorized unless the token is in the Authorization header, or came in the query."""
+    given = in_query
     header = header_value(headers, "authorization")
     if header is not None:
         scheme, _, given = header.partition(" ")

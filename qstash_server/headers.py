@@ -139,13 +139,13 @@ def read_envelope(
     retries = options.count("retries")
     if retries is None:
         retries = base.retries if base else DEFAULT_RETRIES
-    headers = _delivery_headers(options)
+    own_headers = _delivery_headers(options)
     labels = options.items("label")
     redact = options.items("redact-fields")
     return Envelope(
         url=url,
         method=options.method("method") or (base.method if base else "POST"),
-        headers={**base.headers, **headers} if base else headers,
+        headers={**base.headers, **own_headers} if base else own_headers,
         body=body,
         retries=retries,
         retry_delay=options.expression("retry-delay") or (base.retry_delay if base else None),
@@ -203,7 +203,7 @@ def read_due_ms(options: Options, now_ms: int) -> int:
     text = options.get("not-before")
     if text is None:
         return now_ms + (options.duration_s("delay") or 0) * 1000
-    if not (text.isascii() and text.isdigit() and len(text) <= 12):
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise BadRequest(f"invalid Upstash-Not-Before {text!r}: Unix time in whole seconds")
     due_ms = int(text) * 1000
     if due_ms > now_ms + LONGEST_S * 1000:

@@ -51,6 +51,7 @@ class Scheduler:
         self._fresh: dict[str, Message] = {}
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._waiting = False
 
     async def load(self) -> None:
         """Take up everything that waits in the state, as after a restart."""
@@ -61,10 +62,11 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is in flight and nothing is due."""
+        """Whether nothing is in flight and nothing is due: all that could happen by now has."""
         now_ms = self._clock.now_ms()
         nexts = (self._messages.next_due_ms(), self._schedules.next_due_ms(), self._sweep_ms)
-        return not self._in_flight and all(due is None or due > now_ms for due in nexts)
+        nothing_due = all(due is None or due > now_ms for due in nexts)
+        return self._waiting and nothing_due and not self._in_flight
 
     def add(self, accepted: Iterable[Message]) -> None:
         """Send messages that are in the state when they are due."""
@@ -106,7 +108,9 @@ class Scheduler:
             except StateUnavailable:
                 logger.exception("the state is unavailable; trying again in a moment")
                 await asyncio.sleep(STATE_RETRY_MS / 1000)
+            self._waiting = True
             await self._clock.wait(self._wake, self._next_ms())
+            self._waiting = False
 
     async def stop(self, grace_s: float) -> None:
         """Wait for the deliveries in flight, then abandon them: the next start repeats them."""
@@ -165,7 +169,8 @@ class Scheduler:
             loaded = {}
         for message_id in due:
             message = known.get(message_id) or loaded.get(message_id)
-            if message is not None:
+            # It may have been put forward a second time while it was being loaded.
+            if message is not None and message_id not in self._in_flight:
                 self._in_flight[message_id] = asyncio.create_task(self._deliver(message))
 
     async def _load(self, ids: list[str]) -> dict[str, Message]:

@@ -1,8 +1,8 @@
 """A whole server: opens the state, starts the parts, listens, and stops in order."""
 
 import asyncio
-import logging
 import socket
+from contextlib import AsyncExitStack
 from functools import partial
 
 from aiohttp import web
@@ -10,15 +10,13 @@ from aiohttp import web
 from qstash_server.app import make_app
 from qstash_server.broker import Broker
 from qstash_server.clock import Clock, SystemClock
-from qstash_server.delivery import Courier
+from qstash_server.delivery import MAX_HEADER_BYTES, Courier
 from qstash_server.errors import StartError
 from qstash_server.scheduler import Scheduler
 from qstash_server.settings import Settings
 from qstash_server.signing import SigningKeys
 from qstash_server.state import keys
 from qstash_server.state.database import Database
-
-logger = logging.getLogger(__name__)
 
 
 class Server:
@@ -42,55 +40,65 @@ class Server:
 
     async def __aenter__(self) -> "Server":
         """Start. Raises StartError with a sentence for the person at the terminal."""
-        # The port first: a second server is told about the port, which is what it sees, and does
-        # not touch the state.
-        listener = _listen(self._settings.host, self._settings.port)
-        try:
-            self._database = Database(self._settings.state)
-        except BaseException:
-            listener.close()
-            raise
-        await self._start(listener)
+        async with AsyncExitStack() as parts:
+            await self._start(parts)
+            self._parts = parts.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop accepting, let deliveries in flight end, write everything, let go of the state."""
-        await self._runner.cleanup()
-        self.scheduling.cancel()
-        await asyncio.gather(self.scheduling, return_exceptions=True)
-        await self.broker.scheduler.stop(self._settings.grace_s)
-        await self.broker.courier.close()
-        self._database.close()
+        await self._parts.aclose()
 
-    async def _start(self, listener: socket.socket) -> None:
+    async def _start(self, parts: AsyncExitStack) -> None:
+        """Start the parts; they stop in the opposite order, also when a later one cannot start."""
         settings = self._settings
-        signing_keys = await self._database.write(
-            partial(keys.load, configured=settings.signing_keys)
-        )
+        # The port first: it is what somebody who starts a second server has to hear about.
+        listener = parts.enter_context(_listen(settings.host, settings.port))
+        database = Database(settings.state)
+        parts.callback(database.close)
+        signing_keys = await database.write(partial(keys.load, configured=settings.signing_keys))
         courier = Courier(keys=signing_keys, longest_timeout_s=settings.longest_timeout_s)
+        parts.push_async_callback(courier.close)
         scheduler = Scheduler(
-            database=self._database,
+            database=database,
             courier=courier,
             clock=self._clock,
             parallelism=settings.parallelism,
             retention=settings.retention,
         )
         await scheduler.load()
+        parts.push_async_callback(scheduler.stop, settings.grace_s)
+        self.scheduling = asyncio.create_task(scheduler.run())
+        parts.push_async_callback(_cancel, self.scheduling)
         self.broker = Broker(
             settings=settings,
             clock=self._clock,
-            database=self._database,
+            database=database,
             courier=courier,
             scheduler=scheduler,
         )
-        self.scheduling = asyncio.create_task(scheduler.run())
-        # Bodies are passed on as they came, so compressed ones are not unpacked on the way in.
-        self._runner = web.AppRunner(
-            make_app(self.broker), access_log=None, auto_decompress=False, shutdown_timeout=1.0
-        )
-        await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        runner = _runner(self.broker)
+        parts.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
         self.url = _url(listener)
+
+
+def _runner(broker: Broker) -> web.AppRunner:
+    return web.AppRunner(
+        make_app(broker),
+        access_log=None,
+        # Bodies are passed on as they came, so compressed ones are not unpacked on the way in.
+        auto_decompress=False,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+        shutdown_timeout=1.0,
+    )
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

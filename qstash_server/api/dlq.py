@@ -35,25 +35,20 @@ async def get(broker: Broker, call: Call, dlq_id: str) -> Answer:
 
 
 async def delete(broker: Broker, call: Call, dlq_id: str) -> Answer:
-    deleted = await broker.database.write(partial(messages.forget_dead_letters, dlq_ids=[dlq_id]))
-    if not deleted:
+    forget = partial(messages.forget_dead_letters, where=_named(dlq_id))
+    if not await broker.database.write(forget):
         raise _not_found(dlq_id)
     return Answer()
 
 
 async def delete_many(broker: Broker, call: Call) -> Answer:
     """Delete the entries named in the body (`dlqIds`) or by filters; never all of them unasked."""
-    page, filters = read_page(call, most=_MOST)
-    filters += _body_ids(call)
+    filters = call.query + _body_ids(call)
     if not filters:
         raise BadRequest('name the entries: {"dlqIds": ["…"]} in the body, or filters in the query')
     where = read_filters(filters, FOR_DLQ, time_column="messages.settled_ms")
-
-    def job(connection: sqlite3.Connection) -> int:
-        ids = [row["dlq_id"] for row in _select(connection, where, page)[: page.count]]
-        return messages.forget_dead_letters(connection, ids)
-
-    return Answer(body={"deleted": await broker.database.write(job)})
+    deleted = await broker.database.write(partial(messages.forget_dead_letters, where=where))
+    return Answer(body={"deleted": deleted})
 
 
 async def retry(broker: Broker, call: Call, dlq_id: str) -> Answer:
@@ -145,7 +140,8 @@ async def _retry(
         fresh = [renewed(entry.message) for entry in entries]
         for message in fresh:
             messages.insert(connection, message)
-        messages.forget_dead_letters(connection, [entry.dlq_id for entry in entries])
+        for entry in entries:
+            messages.forget_dead_letters(connection, _named(entry.dlq_id))
         return fresh, entries[-1].dlq_id if len(rows) > page.count else None
 
     fresh, cursor = await broker.database.write(job)

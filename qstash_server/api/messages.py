@@ -5,7 +5,7 @@ from functools import partial
 
 from qstash_server import wire
 from qstash_server.broker import Broker
-from qstash_server.call import TOKEN_PARAMETER, Answer, Call
+from qstash_server.call import Answer, Call
 from qstash_server.errors import BadRequest, NotFound
 from qstash_server.state import messages
 from qstash_server.state.filters import FOR_MESSAGES, Where, read_filters
@@ -30,7 +30,7 @@ async def cancel(broker: Broker, call: Call, message_id: str) -> Answer:
 
 async def cancel_many(broker: Broker, call: Call) -> Answer:
     """Cancel the messages named in the body or by filters; all of them when there is neither."""
-    filters = [pair for pair in call.query if pair[0] != TOKEN_PARAMETER] + _body_filters(call)
+    filters = call.query + _body_filters(call)
     limits = [value for name, value in filters if name == "count"]
     where = read_filters(
         [pair for pair in filters if pair[0] != "count"],

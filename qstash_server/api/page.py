@@ -25,8 +25,7 @@ def read_page(call: Call, *, most: int) -> tuple[Page, list[tuple[str, str]]]:
 
     most: the default and the maximum of `count`. Raises BadRequest.
     """
-    query = [(name, value) for name, value in call.query if name != "qstash_token"]
-    given = {name: value for name, value in query if name in _NAMES}
+    given = {name: value for name, value in call.query if name in _NAMES}
     count = given.get("count", str(most))
     if not (count.isascii() and count.isdigit() and len(count) <= 9 and int(count) > 0):
         raise BadRequest(f"invalid count {count!r}: a whole number from 1 to {most}")
@@ -38,7 +37,7 @@ def read_page(call: Call, *, most: int) -> tuple[Page, list[tuple[str, str]]]:
         cursor=given.get("cursor") or None,
         earliest_first=order == _ORDERS[1],
     )
-    return page, [(name, value) for name, value in query if name not in _NAMES]
+    return page, [(name, value) for name, value in call.query if name not in _NAMES]
 
 
 def with_cursor(name: str, items: Sequence[dict[str, Any]], cursor: str | None) -> dict[str, Any]:

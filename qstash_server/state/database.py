@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from qstash_server.errors import StartError, StateUnavailable
+from qstash_server.state.filters import url_part
 from qstash_server.state.schema import migrate
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,9 @@ class Database:
             self._lock.close()
             raise
         self._jobs: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write_forever, name="qstash-writer")
+        self._writer = threading.Thread(
+            target=self._write_forever, name="qstash-writer", daemon=True
+        )
         self._writer.start()
         self._local = threading.local()
         self._read_connections: list[sqlite3.Connection] = []
@@ -148,6 +151,7 @@ def _resolve(results: list[tuple["asyncio.Future[Any]", Any, BaseException | Non
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    connection.create_function("url_part", 2, url_part, deterministic=True)
     return connection
 
 
@@ -180,6 +184,7 @@ def _lock(path: Path) -> sqlite3.Connection:
     except (sqlite3.Error, OSError) as error:
         raise StartError(f"The state {path} cannot be used: {error}.") from error
     try:
+        connection.execute("PRAGMA journal_mode = MEMORY")  # Nothing is ever written to this file.
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
         connection.close()

@@ -10,25 +10,27 @@ from urllib.parse import urlsplit
 
 from qstash_server.errors import BadRequest
 
-_COLUMNS = {
-    "messageId": "messages.id = ?",
-    "messageIds": "messages.id = ?",
-    "dlqId": "messages.dlq_id = ?",
-    "dlqIds": "messages.dlq_id = ?",
-    "url": "messages.url = ?",
-    "host": "url_part(messages.url, 'host') = ?",
-    "path": "url_part(messages.url, 'path') = ?",
-    "scheduleId": "messages.schedule_id = ?",
-    "callerIp": "messages.caller_ip = ?",
-    "callerIP": "messages.caller_ip = ?",
-    "responseStatus": "messages.response_status = CAST(? AS INTEGER)",
-    "label": "EXISTS (SELECT 1 FROM json_each(messages.labels) WHERE value = ?)",
-    "state": "events.state = ?",
+_CONDITIONS = {
+    "messageId": "messages.id IN ({})",
+    "messageIds": "messages.id IN ({})",
+    "dlqId": "messages.dlq_id IN ({})",
+    "dlqIds": "messages.dlq_id IN ({})",
+    "url": "messages.url IN ({})",
+    "host": "url_part(messages.url, 'host') IN ({})",
+    "path": "url_part(messages.url, 'path') IN ({})",
+    "scheduleId": "messages.schedule_id IN ({})",
+    "callerIp": "messages.caller_ip IN ({})",
+    "callerIP": "messages.caller_ip IN ({})",
+    "responseStatus": "CAST(messages.response_status AS TEXT) IN ({})",
+    "label": "EXISTS (SELECT 1 FROM json_each(messages.labels) WHERE value IN ({}))",
+    "state": "events.state IN ({})",
     # Nothing here comes from a URL group, waits in a queue or is under flow control.
-    "topicName": "0 AND ?",
-    "queueName": "0 AND ?",
-    "flowControlKey": "0 AND ?",
+    "topicName": "NULL IN ({})",
+    "queueName": "NULL IN ({})",
+    "flowControlKey": "NULL IN ({})",
 }
+# SQLite binds 32,766 values in one statement.
+MOST_VALUES = 10_000
 _ONE_VALUE = ("url", "path", "label")
 _COMMON = frozenset(
     "messageId url host path scheduleId callerIp callerIP label topicName queueName flowControlKey"
@@ -71,8 +73,17 @@ def read_filters(
         elif name == "toDate":
             where.add(f"{time_column} <= ?", min(_number(name, text) for text in alternatives))
         else:
-            where.add(" OR ".join([_COLUMNS[name]] * len(alternatives)), *alternatives)
+            _check_count(name, alternatives)
+            marks = ", ".join("?" * len(alternatives))
+            where.add(_CONDITIONS[name].format(marks), *alternatives)
     return where
+
+
+def _check_count(name: str, alternatives: list[str]) -> None:
+    if len(alternatives) > MOST_VALUES:
+        raise BadRequest(
+            f"{name} has {len(alternatives)} values; {MOST_VALUES} are allowed at once"
+        )
 
 
 def _number(name: str, text: str) -> int:

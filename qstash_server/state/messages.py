@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qstash_server.envelope import Envelope
 from qstash_server.message import Message, Response
 from qstash_server.state import events
+from qstash_server.state.filters import Where
 
 # A settled message can be read this long (GET /v2/messages/{id}): who publishes and asks at once
 # must find it even when the delivery was faster.
@@ -200,13 +201,12 @@ def read_dead_letter(row: sqlite3.Row) -> DeadLetter:
     )
 
 
-def forget_dead_letters(connection: sqlite3.Connection, dlq_ids: list[str]) -> int:
+def forget_dead_letters(connection: sqlite3.Connection, where: Where) -> int:
     """Take entries out of the DLQ; the log keeps their events. Returns how many there were."""
-    marks = ", ".join("?" * len(dlq_ids))
     cursor = connection.execute(
         f"UPDATE messages SET dlq_id = NULL, response = NULL, body = {_KEPT_BODY}"  # noqa: S608
-        f" WHERE dlq_id IN ({marks})",
-        dlq_ids,
+        f" WHERE dlq_id IS NOT NULL AND {where}",
+        where.parameters,
     )
     return cursor.rowcount
 

@@ -24,12 +24,13 @@ def sweep(connection: sqlite3.Connection, retention: Retention, now_ms: int) -> 
     """
     connection.execute("DELETE FROM deduplication WHERE expires_ms <= ?", (now_ms,))
     connection.execute("DELETE FROM events WHERE time_ms <= ?", (now_ms - retention.log_s * 1000,))
+    connection.execute(
+        "UPDATE messages SET dlq_id = NULL WHERE dlq_id IS NOT NULL AND settled_ms <= ?",
+        (now_ms - retention.dlq_s * 1000,),
+    )
     by_age = connection.execute(
-        "DELETE FROM messages WHERE (settled_ms <= ? AND dlq_id IS NULL) OR settled_ms <= ?",
-        (
-            now_ms - retention.log_s * 1000,
-            now_ms - max(retention.log_s, retention.dlq_s) * 1000,
-        ),
+        "DELETE FROM messages WHERE settled_ms <= ? AND dlq_id IS NULL",
+        (now_ms - retention.log_s * 1000,),
     )
     by_count = connection.execute(
         "DELETE FROM messages WHERE settled_ms <= (SELECT settled_ms FROM messages"
