@@ -134,8 +134,8 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# Without a collected folder (one machine, tests) the files are served from the apps themselves.
-WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
+# Before collectstatic (one machine, tests) the files are served from the apps themselves.
+WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "staticfiles.json").exists()
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

@@ -1,0 +1,152 @@
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+
+from scheduling.errors import PayloadRefused, RetryLater
+from scheduling.models import JobRun, ScheduledJob
+from scheduling.registry import Job, registry
+from scheduling.runner import JobResult, Run
+from tests.qstash import running_qstash
+from tests.scheduling.factories import scheduled_job
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with running_qstash(tmp_path_factory.mktemp("qstash") / "state.sqlite3") as variables:
+        yield variables
+
+
+@pytest.fixture
+def _qstash(server: dict[str, str], settings: Settings) -> None:
+    settings.QSTASH_URL = server["QSTASH_URL"]
+    settings.QSTASH_TOKEN = server["QSTASH_TOKEN"]
+
+
+@pytest.fixture
+def job() -> Iterator[Job]:
+    """A job whose behaviour each test sets by its payload."""
+
+    def work(run: Run) -> JobResult:
+        if run.payload.get("refuse"):
+            raise PayloadRefused("That is not possible.")
+        if run.payload.get("later"):
+            raise RetryLater("Not now.")
+        left = run.payload.get("left", 0)
+        rest = {"left": left - 1} if left else None
+        return JobResult(message="Worked", counts={"left": left}, continuation=rest)
+
+    job = Job(key="work", name="Work", function=work, path="work", cron="0 * * * *")
+    registry.register(job)
+    yield job
+    registry.unregister("work")
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.usefixtures("_qstash")
+class TestInitQStash:
+    def test_dry_run_prints_the_plan_and_changes_nothing(self) -> None:
+        assert "would create   sync-sites" in run("init_qstash", "--dry-run")
+        assert not ScheduledJob.objects.exists()
+
+    def test_creates_then_leaves_alone(self) -> None:
+        assert "create   sync-sites" in run("init_qstash")
+        second = run("init_qstash")
+        assert "unchanged sync-sites" in second
+        assert "Nothing to do." in second
+
+    def test_a_row_that_qstash_refuses_fails_the_command_with_the_reason(self) -> None:
+        ScheduledJob.objects.bulk_create([scheduled_job(job_key="gone")])
+        with pytest.raises(CommandError, match="No job is registered as 'gone'"):
+            run("init_qstash")
+
+
+def test_init_qstash_says_what_to_do_when_qstash_is_away() -> None:
+    with pytest.raises(CommandError, match="check_qstash"):
+        run("init_qstash")
+
+
+class TestCheckQStash:
+    @pytest.mark.usefixtures("_qstash")
+    def test_success_prints_the_promised_lines(self, settings: Settings) -> None:
+        settings.APP_URL = "http://127.0.0.1:8000"
+        call_command("init_qstash", stdout=StringIO())
+        out = run("check_qstash")
+        assert "✅ QStash client initialized successfully\n" in out
+        assert "✅ Found 1 existing schedule(s)\n" in out
+
+    def test_each_wrong_setting_is_named_with_its_mend(
+        self, settings: Settings, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        settings.CRON_SECRET = "short"
+        settings.QSTASH_URL = "http://127.0.0.1:1/v2/publish"
+        out = StringIO()
+        with pytest.raises(CommandError):
+            call_command("check_qstash", stdout=out)
+        assert "CRON_SECRET must be" in out.getvalue()
+        assert "without /v2/publish" in out.getvalue()
+
+    def test_an_unreachable_server_fails_the_command(self) -> None:
+        with pytest.raises(CommandError, match="cannot be reached"):
+            run("check_qstash")
+
+
+class TestRunJob:
+    def test_runs_here_and_prints_the_answer(self, job: Job) -> None:
+        answer = json.loads(run("run_job", "work"))
+        assert (answer["success"], answer["message"]) == (True, "Worked")
+        record = JobRun.objects.get()
+        assert (record.trigger, record.status) == ("command", "succeeded")
+        assert record.caller
+
+    def test_goes_on_until_nothing_is_left(self, job: Job) -> None:
+        answer = json.loads(run("run_job", "work", "--payload", '{"left": 2}'))
+        assert answer["result"]["left"] == 0
+        assert list(JobRun.objects.order_by("pk").values_list("trigger", flat=True)) == [
+            "command",
+            "continuation",
+            "continuation",
+        ]
+
+    def test_an_unknown_job_is_answered_with_those_there_are(self) -> None:
+        with pytest.raises(CommandError, match="there are: sync-sites"):
+            run("run_job", "nothing")
+
+    @pytest.mark.parametrize("payload", ["{", "[]", "text"])
+    def test_a_payload_that_is_no_object_is_refused(self, job: Job, payload: str) -> None:
+        with pytest.raises(CommandError, match="--payload"):
+            run("run_job", "work", "--payload", payload)
+
+    @pytest.mark.parametrize(
+        ("payload", "says"), [('{"refuse": 1}', "not possible"), ('{"later": 1}', "Not now")]
+    )
+    def test_a_failed_run_fails_the_command_with_its_reason(
+        self, job: Job, payload: str, says: str
+    ) -> None:
+        with pytest.raises(CommandError, match=says):
+            run("run_job", "work", "--payload", payload)
+
+    def test_a_run_that_is_still_going_is_not_run_beside(self, job: Job) -> None:
+        lease = timezone.now() + timedelta(minutes=5)
+        JobRun.objects.create(job_key="work", trigger="schedule", lease_expires_at=lease)
+        with pytest.raises(CommandError, match="still going"):
+            run("run_job", "work")
+
+    @pytest.mark.usefixtures("_qstash")
+    def test_through_qstash_publishes_a_message(self, settings: Settings) -> None:
+        settings.APP_URL = "http://127.0.0.1:1"
+        out = run("run_job", "sync-sites", "--through-qstash")
+        assert "is on its way to http://127.0.0.1:1/api/cron/sync-sites" in out
+        assert not JobRun.objects.exists()
