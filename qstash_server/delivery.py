@@ -44,12 +44,16 @@ class Courier:
         timeout_s = self._longest_timeout_s
         if envelope.timeout_s is not None:
             timeout_s = min(timeout_s, envelope.timeout_s)
+        headers = self._headers(message, now_ms)
+        url = URL(envelope.url, encoded=True)
+        if "Authorization" in headers and url.raw_user is not None:
+            url = url.with_user(None)  # A forwarded header wins over user and password in the URL.
         try:
             async with self._session.request(
                 envelope.method,
-                URL(envelope.url, encoded=True),
+                url,
                 data=envelope.body or None,
-                headers=self._headers(message, now_ms),
+                headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
             ) as response:

@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote, urlsplit
 from qstash_server.errors import BadRequest, NotFound
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 _PRINTABLE_ASCII = "".join(map(chr, range(33, 127)))
 _INVALID = "invalid destination url: "
 
@@ -36,8 +37,9 @@ def parse_url(text: str, *, what: str) -> str:
         raise BadRequest(f"{what}endpoint has invalid scheme, add http:// or https://")
     if not host:
         raise BadRequest(f"{what}endpoint has no host")
-    ascii_host = _ascii_host(host, what)
-    authority = parts.netloc if host.isascii() else parts.netloc.replace(host, ascii_host)
+    authority = parts.netloc.replace(host, _ascii_host(host, what))
+    if not authority.isascii() or "\\" in authority:
+        raise BadRequest(f"{what}invalid characters before the path")
     rest = text.partition("#")[0].partition("://")[2][len(parts.netloc) :]
     # What is percent-encoded already stays as it is: the signature's subject must equal the URL
     # that was published, byte for byte.
@@ -46,9 +48,12 @@ def parse_url(text: str, *, what: str) -> str:
 
 def _ascii_host(host: str, what: str) -> str:
     try:
-        return host.encode("idna").decode()
+        ascii_host = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
         raise BadRequest(f"{what}invalid host {host!r}") from error
+    if not _HOST.fullmatch(ascii_host):
+        raise BadRequest(f"{what}invalid host {host!r}")
+    return ascii_host
 
 
 def _refuse_name(raw: str) -> None:

@@ -282,3 +282,15 @@ def test_redirect_of_a_destination_is_a_failed_attempt(server: Running, sink: Si
     server.settle()
     assert server.states(message_id)[-1] == "FAILED"
     assert sink.to("/elsewhere") == []
+
+
+def test_user_and_password_of_the_url_are_sent_unless_authorization_is_forwarded(
+    server: Running, sink: Sink
+) -> None:
+    url = sink.url.replace("http://", "http://user:pass@")
+    server.publish(url + "/a%2Fb")
+    server.publish(url + "/forwarded", headers={"Authorization": "Bearer mine"})
+    server.settle()
+    basic = "Basic " + base64.b64encode(b"user:pass").decode()
+    assert sink.to("/a%2Fb")[0].headers["Authorization"] == basic
+    assert sink.to("/forwarded")[0].headers["Authorization"] == "Bearer mine"
