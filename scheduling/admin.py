@@ -1,5 +1,6 @@
 """Schedules and runs in the admin."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -7,6 +8,7 @@ from zoneinfo import ZoneInfo
 from cron_descriptor import CasingTypeEnum, Options, get_description
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
@@ -108,11 +110,7 @@ class ScheduledJobAdmin(admin.ModelAdmin):
 
     @admin.display(description="At QStash")
     def at_qstash(self, job: ScheduledJob) -> SafeString:
-        if job.is_pushed:
-            return pill("up to date", kind="good")
-        if job.push_status == ScheduledJob.Push.FAILED:
-            return format_html("{} {}", pill("not pushed", kind="bad"), job.push_error)
-        return pill("older version" if job.pushed_at else "not pushed", kind="warn")
+        return format_html("{} {}", push_pill(job), "" if job.is_pushed else job.push_error)
 
     @admin.display(description="State", ordering="enabled")
     def state(self, job: ScheduledJob) -> SafeString:
@@ -157,24 +155,16 @@ class ScheduledJobAdmin(admin.ModelAdmin):
                     request, f"{job}: kept, but not pushed. {job.push_error}", messages.WARNING
                 )
 
-    def response_change(self, request: HttpRequest, obj: ScheduledJob) -> Any:
-        self._tell_push(request, obj)
-        return super().response_change(request, obj)
-
-    def response_add(
-        self, request: HttpRequest, obj: ScheduledJob, post_url_continue: str | None = None
-    ) -> Any:
-        self._tell_push(request, obj)
-        return super().response_add(request, obj, post_url_continue)
+    def save_model(self, request: HttpRequest, obj: ScheduledJob, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        # The admin saves inside a transaction. This comes after the push, which waits for the same commit.
+        transaction.on_commit(functools.partial(self._tell_push, request, obj))
 
     def _tell_push(self, request: HttpRequest, job: ScheduledJob) -> None:
         job.refresh_from_db()
-        if job.push_status == ScheduledJob.Push.FAILED:
-            self.message_user(
-                request,
-                f"Saved, but QStash does not have it yet: {job.push_error}",
-                messages.WARNING,
-            )
+        if not job.is_pushed:
+            message = f"Saved, but QStash does not have it yet: {job.push_error}"
+            self.message_user(request, message, messages.WARNING)
 
 
 @admin.register(JobRun)
@@ -236,6 +226,15 @@ def pill(text: str, *, kind: str = "") -> SafeString:
     return format_html(
         '<span class="pill {}">{}</span>', kind or KIND_OF_STATUS.get(text, "off"), text
     )
+
+
+def push_pill(job: ScheduledJob) -> SafeString:
+    """Whether QStash has the row as it is here."""
+    if job.is_pushed:
+        return pill("up to date", kind="good")
+    if job.push_status == ScheduledJob.Push.FAILED:
+        return pill("not pushed", kind="bad")
+    return pill("older version" if job.pushed_at else "not pushed", kind="warn")
 
 
 def cron_in_words(cron: str) -> str:
