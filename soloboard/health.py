@@ -41,7 +41,6 @@ def readiness() -> JsonResponse:
 
 def _check_database() -> str:
     try:
-        connection.close_if_unusable_or_obsolete()
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
