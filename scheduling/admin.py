@@ -32,7 +32,7 @@ class ScheduledJobAdmin(admin.ModelAdmin):
     list_filter = ("enabled", "push_status")
     search_fields = ("key", "name", "description", "url")
     actions = ("run_now", "push_again", "pause", "resume")
-    readonly_fields = ("schedule_id", "at_qstash", "push_error", "pushed_at", "next_fire_times")
+    readonly_fields = ("schedule_id", "at_qstash", "pushed_at", "next_fire_times")
     save_on_top = True
 
     fieldsets = (
@@ -45,7 +45,7 @@ class ScheduledJobAdmin(admin.ModelAdmin):
             "Callbacks",
             {"fields": ("callback_url", "failure_callback_url"), "classes": ("collapse",)},
         ),
-        ("At QStash", {"fields": ("schedule_id", "at_qstash", "push_error", "pushed_at")}),
+        ("At QStash", {"fields": ("schedule_id", "at_qstash", "pushed_at")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ScheduledJob]:
@@ -183,7 +183,11 @@ class JobRunAdmin(admin.ModelAdmin):
     search_fields = ("message_id", "schedule_id", "error", "caller")
     date_hierarchy = "started_at"
     show_full_result_count = False
-    exclude = ("answer", "counts", "status")
+    fieldsets = (
+        (None, {"fields": ("job_name", "outcome", "started_at", "duration_ms", "trigger", "caller", "attempt")}),
+        ("Outcome", {"fields": ("shown_counts", "error", "traceback", "shown_answer")}),
+        ("Delivery", {"fields": ("message_id", "schedule_id", "signature_id", "lease_expires_at", "finished_at")}),
+    )  # fmt: skip
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -197,7 +201,7 @@ class JobRunAdmin(admin.ModelAdmin):
     def get_readonly_fields(
         self, request: HttpRequest, obj: JobRun | None = None
     ) -> tuple[str, ...]:
-        return ("outcome", "shown_counts", "shown_answer")
+        return ("job_name", "outcome", "shown_counts", "shown_answer")
 
     @admin.display(description="Status", ordering="status")
     def outcome(self, run: JobRun) -> SafeString:

@@ -72,6 +72,9 @@ class ScheduledJobForm(forms.ModelForm):
             ("", "— an address —"),
             *((job.key, job.name) for job in registry),
         ]
+        # Django would write them as Get and Post.
+        methods = [(method, method) for method in ScheduledJob.Method.values]
+        self.fields["method"].choices = methods  # type: ignore[attr-defined]
         # An editable copy of stored secrets would put them into the page.
         self.initial.pop("secret_headers", None)
         if names := ", ".join(sorted(self.instance.secret_headers)):

@@ -38,10 +38,23 @@ KIND_OF_STATUS = {
 HISTORY_SHOWN = 20
 
 
+class PlatformFilter(admin.SimpleListFilter):
+    title = "platform"
+    parameter_name = "platform"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(platform.key, platform.name) for platform in PLATFORMS.values()]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[MonitoredSite]
+    ) -> QuerySet[MonitoredSite]:
+        return queryset.filter(platform=self.value()) if self.value() else queryset
+
+
 @admin.register(MonitoredSite)
 class MonitoredSiteAdmin(admin.ModelAdmin):
     list_display = ("name", "platform_name", "shown_state", "freshness", "latency", "enabled")
-    list_filter = ("platform", "state", "enabled")
+    list_filter = (PlatformFilter, "state", "enabled")
     search_fields = ("name",)
     actions = ("sync_now",)
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.forms.utils import pretty_name
 
 from sites.configuration import clean_credentials, clean_options
 from sites.models import MonitoredSite
@@ -103,4 +104,8 @@ def form_for(platform: Platform) -> type[MonitoredSiteForm]:
 
 
 def _prefixed(prefix: str, fields: Mapping[str, forms.Field]) -> dict[str, forms.Field]:
-    return {prefix + name: copy.deepcopy(field) for name, field in fields.items()}
+    copies = {prefix + name: copy.deepcopy(field) for name, field in fields.items()}
+    for name, field in copies.items():
+        # Django would make a label of the whole name, prefix included.
+        field.label = field.label or pretty_name(name.removeprefix(prefix))
+    return copies
