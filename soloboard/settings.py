@@ -129,6 +129,7 @@ CACHES = {
 }
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "soloboard.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 

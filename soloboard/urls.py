@@ -8,6 +8,10 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from soloboard.dashboard import dashboard
 from soloboard.demo import demo_shop
 
+api_docs = SpectacularSwaggerSplitView.as_view(
+    url_name="schema", template_name="soloboard/api_docs.html"
+)
+
 urlpatterns = [
     path("", dashboard, name="dashboard"),
     path("admin/", admin.site.urls),
@@ -15,7 +19,7 @@ urlpatterns = [
     path("api/", include("sites.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     *([path("demo/shop", demo_shop)] if settings.SOLOBOARD_DEMO else []),
-    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("api/docs", api_docs, name="api-docs"),
 ]
 
 handler400 = "scheduling.responses.bad_request"

@@ -1,0 +1,90 @@
+"""What somebody should look at, in a few sentences that link to it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import Count
+from django.urls import reverse
+from django.utils import timezone
+
+from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
+from sites.admin import KIND_OF_STATE
+from sites.models import STALE_AFTER, MonitoredSite
+
+State = MonitoredSite.State
+
+#: In the order of urgency.
+BAD = (State.DOWN, State.CREDENTIALS_REFUSED, State.MISCONFIGURED, State.UNAVAILABLE, State.SLOW)
+RECENT = timedelta(hours=24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """kind: the colour of its pill. url: the list in the admin where it can be mended."""
+
+    kind: str
+    text: str
+    url: str
+
+
+def notices() -> Iterator[Notice]:
+    """Find everything that is not as it should be; the number of queries is fixed."""
+    yield from _site_notices()
+    yield from _schedule_notices()
+    failed = JobRun.objects.filter(
+        status__in=(JobRun.Status.FAILED, JobRun.Status.ABANDONED),
+        started_at__gt=timezone.now() - RECENT,
+    ).count()
+    if failed:
+        yield Notice(
+            kind="warn",
+            text=f"{_many(failed, 'run')} of jobs: failed in the last 24 hours",
+            url=reverse("admin:scheduling_jobrun_changelist"),
+        )
+
+
+def _site_notices() -> Iterator[Notice]:
+    sites = MonitoredSite.objects.filter(enabled=True)
+    url = reverse("admin:sites_monitoredsite_changelist")
+    counts = dict(sites.order_by().values_list("state").annotate(Count("pk")))
+    for state in BAD:
+        if count := counts.get(state, 0):
+            yield Notice(
+                kind=KIND_OF_STATE[state],
+                text=f"{_many(count, 'site')}: {state.label}",
+                url=f"{url}?state__exact={state}",
+            )
+    measured = sites.filter(state__in=(State.UP, State.SLOW))
+    if stale := measured.synced_before(timezone.now() - STALE_AFTER).count():
+        minutes = int(STALE_AFTER.total_seconds() // 60)
+        yield Notice(
+            kind="warn", text=f"{_many(stale, 'site')}: not synced for {minutes} minutes", url=url
+        )
+
+
+def _schedule_notices() -> Iterator[Notice]:
+    url = reverse("admin:scheduling_scheduledjob_changelist")
+    schedules = list(ScheduledJob.objects.all())
+    if not schedules:
+        yield Notice(
+            kind="warn",
+            text="There is no schedule yet, so nothing runs by itself: manage.py init_qstash makes them.",
+            url=url,
+        )
+    if pending := sum(not schedule.is_pushed for schedule in schedules):
+        yield Notice(
+            kind="bad",
+            text=f"{_many(pending, 'schedule')}: not at QStash in the version that is here",
+            url=url,
+        )
+    for removal in ScheduleRemoval.objects.all()[:5]:
+        yield Notice(
+            kind="warn",
+            text=f"The deleted schedule {removal} is still at QStash. {removal.last_error}",
+            url=url,
+        )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
