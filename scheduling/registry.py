@@ -6,15 +6,14 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
-if TYPE_CHECKING:
-    from scheduling.runner import JobResult, Run
+from scheduling.run import JobResult, Run
 
-JobFunction = Callable[["Run"], "JobResult"]
+JobFunction = Callable[[Run], JobResult]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 

@@ -3,13 +3,12 @@
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from django.db import Error as DatabaseError
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -19,6 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from scheduling.errors import PayloadRefused, RetryLater
 from scheduling.models import JobRun
 from scheduling.registry import Job
+from scheduling.run import JobResult, Report, Run
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ SERVICE_RETRY_AFTER_S = 30
 LEASE_GRACE_S = 30
 #: Of a job's time, this share is kept back to write results and to answer.
 RESERVED_SHARE = 0.1
-
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,36 +49,6 @@ class Call:
     schedule_id: str = ""
     attempt: int = 1
     report: Report = lambda done, total: None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What a job function is given.
-
-    deadline: time.monotonic() by which it should have returned.
-    """
-
-    id: int
-    payload: Mapping[str, Any]
-    deadline: float
-    report: Report
-
-    @property
-    def time_left_s(self) -> float:
-        return self.deadline - time.monotonic()
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobResult:
-    """What a job function returns.
-
-    counts: figures of the run, shown and stored in this order.
-    continuation: the payload of a further message for what the time did not suffice for, or None.
-    """
-
-    message: str
-    counts: Mapping[str, int]
-    continuation: Mapping[str, Any] | None = None
 
 
 class Ending(Enum):
@@ -234,6 +202,7 @@ def _execute(job: Job, call: Call, record: JobRun) -> Outcome:
     )
     try:
         result = job.function(run)
+        return _succeed(record, result, duration_ms=round((time.monotonic() - started) * 1000))
     except RetryLater as error:
         return _fail(record, Ending.RETRY_LATER, str(error), retry_after_s=error.retry_after_s)
     except PayloadRefused as error:
@@ -250,7 +219,6 @@ def _execute(job: Job, call: Call, record: JobRun) -> Outcome:
     except Exception as error:
         logger.exception("Job %s: run %s failed", job.key, run.id)
         return _fail(record, Ending.FAILED, repr(error), trace=traceback.format_exc())
-    return _succeed(record, result, duration_ms=round((time.monotonic() - started) * 1000))
 
 
 def _succeed(record: JobRun, result: JobResult, *, duration_ms: int) -> Outcome:
@@ -278,8 +246,14 @@ def _succeed(record: JobRun, result: JobResult, *, duration_ms: int) -> Outcome:
 def _fail(
     record: JobRun, ending: Ending, error: str, *, retry_after_s: int = 0, trace: str = ""
 ) -> Outcome:
+    error, trace = _storable(error), _storable(trace)
     _close(record, status=JobRun.Status.FAILED, error=error, traceback=trace)
     return Outcome(ending=ending, error=error, retry_after_s=retry_after_s)
+
+
+def _storable(text: str) -> str:
+    # An error may quote anything; PostgreSQL keeps neither zero bytes nor halves of surrogate pairs.
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _close(record: JobRun, **fields: Any) -> bool:
@@ -291,7 +265,7 @@ def _close(record: JobRun, **fields: Any) -> bool:
             if not record.close(**fields):
                 logger.warning("Run %s lost its lease before it ended", record.pk)
             return True
-        except DatabaseError as error:
+        except (OperationalError, InterfaceError) as error:
             logger.warning("Run %s could not be closed (%s try): %s", record.pk, attempt, error)
             connection.close()
     return False

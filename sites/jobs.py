@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scheduling.models import JobRun
 from scheduling.registry import job, registry
-from scheduling.runner import JobResult, Run
+from scheduling.run import JobResult, Run
 from scheduling.sync import publish_payload
 from sites.selection import Selection
 from sites.sync import sync

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from scheduling.models import JobRun
-from scheduling.runner import JobResult, Run
+from scheduling.run import JobResult, Run
 from sites.attempts import Attempt
 from sites.fetching import Fetcher
 from sites.models import SyncLog
@@ -37,7 +36,7 @@ def sync(run: Run, selection: Selection) -> JobResult:
     started_at = timezone.now()
     started = time.monotonic()
     _close_left_open()
-    sites = list(selection.due(started_at).defer("last_snapshot"))
+    sites = list(selection.due(started_at).defer("last_snapshot").sealed())
     log = SyncLog.objects.create(sites_total=len(sites), run_id=run.id)
     with Fetcher(sites, deadline=run.deadline) as fetcher:
         for chunk in _in_chunks(fetcher):
@@ -59,20 +58,24 @@ def write(chunk: list[Attempt], log: SyncLog) -> None:
     log.sites_synced += sum(attempt.is_success for attempt in chunk)
     log.sites_failed += sum(not attempt.is_success for attempt in chunk)
     log.errors |= {attempt.site.name: attempt.reason for attempt in chunk if not attempt.is_success}
-    rows = _storable_json([_row(attempt) for attempt in chunk])
+    rows = json.dumps([_row(attempt) for attempt in chunk])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WRITE_ATTEMPTS, [rows, log.pk])
         log.save(update_fields=["sites_synced", "sites_failed", "errors"])
 
 
 #: Django's bulk_update builds a CASE for each column and row, which takes longer than the fetches.
-#: The history follows from the update, so a site that was deleted meanwhile gets none.
+#: The rows are locked in the order of their ids, so that two writers at once cannot deadlock. A
+#: failure makes a site wait only if its settings are still those it failed with. The history follows
+#: from the update, so a site that was deleted meanwhile gets none.
 WRITE_ATTEMPTS = """
-WITH attempt AS (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS r(
-        site_id bigint, made_at timestamptz, state text, reason text, failures integer,
-        not_before timestamptz, snapshot jsonb
-    )
+WITH attempt AS MATERIALIZED (
+    SELECT r.*, r.snapshot_text::jsonb AS snapshot FROM monitored_sites
+    JOIN jsonb_to_recordset(%s::jsonb) AS r(
+        site_id bigint, settings_of timestamptz, made_at timestamptz, state text, reason text,
+        failures integer, not_before timestamptz, snapshot_text text
+    ) ON r.site_id = monitored_sites.id
+    ORDER BY monitored_sites.id FOR UPDATE OF monitored_sites
 ), site AS (
     UPDATE monitored_sites SET
         state_since = CASE WHEN monitored_sites.state = attempt.state
@@ -81,7 +84,8 @@ WITH attempt AS (
         state_reason = attempt.reason,
         last_attempt_at = attempt.made_at,
         failures = attempt.failures,
-        not_before = attempt.not_before,
+        not_before = CASE WHEN monitored_sites.updated_at = attempt.settings_of
+            THEN attempt.not_before END,
         last_sync_at = CASE WHEN attempt.snapshot IS NULL
             THEN monitored_sites.last_sync_at ELSE attempt.made_at END,
         last_snapshot = COALESCE(attempt.snapshot, monitored_sites.last_snapshot)
@@ -97,20 +101,14 @@ FROM attempt JOIN site ON site.id = attempt.site_id
 def _row(attempt: Attempt) -> dict[str, Any]:
     return {
         "site_id": attempt.site.pk,
+        "settings_of": attempt.site.updated_at.isoformat(),
         "made_at": attempt.made_at.isoformat(),
         "state": attempt.state,
         "reason": attempt.reason,
         "failures": attempt.failures,
         "not_before": attempt.not_before and attempt.not_before.isoformat(),
-        "snapshot": attempt.snapshot and attempt.snapshot.to_json(),
+        "snapshot_text": attempt.snapshot,
     }
-
-
-def _storable_json(rows: list[dict[str, Any]]) -> str:
-    # A reason may quote what a site sent, and PostgreSQL stores neither zero bytes nor halves of
-    # surrogate pairs.
-    text = json.dumps(rows, ensure_ascii=False).encode("utf-8", "replace").decode()
-    return re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", r"\1", text)
 
 
 def _in_chunks(items: Iterable[T]) -> Iterator[list[T]]:

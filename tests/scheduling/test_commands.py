@@ -11,7 +11,7 @@ from pytest_django import Settings
 from scheduling.errors import PayloadRefused, RetryLater
 from scheduling.models import JobRun, ScheduledJob
 from scheduling.registry import Job, registry
-from scheduling.runner import JobResult, Run
+from scheduling.run import JobResult, Run
 from tests.qstash import running_qstash
 from tests.scheduling.factories import scheduled_job
 

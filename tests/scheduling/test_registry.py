@@ -2,17 +2,15 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from scheduling.registry import Job, Registry, registry
-from scheduling.runner import JobResult, Run
+from scheduling.run import JobResult, Run
 
 
 def do_nothing(run: Run) -> JobResult:
     return JobResult(message="done", counts={})
 
 
-def make_job(key: str, path: str = "work", **fields: object) -> Job:
-    return Job(
-        key=key, name=key.title(), function=do_nothing, path=path, cron="0 * * * *", **fields
-    )  # type: ignore[arg-type]
+def make_job(key: str, path: str = "work", body: dict[str, str] | None = None) -> Job:
+    return Job(key=key, name=key, function=do_nothing, path=path, cron="0 * * * *", body=body or {})
 
 
 def test_two_jobs_with_one_key_are_refused() -> None:

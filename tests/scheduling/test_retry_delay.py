@@ -1,7 +1,10 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qstash_server.retry_delay import parse_retry_delay
 from scheduling.retry_delay import RetryDelayError, check_retry_delay
 
 
@@ -51,10 +54,8 @@ def test_everything_else_is_refused_with_what_is_allowed(text: str) -> None:
 
 @given(st.text(max_size=300))
 def test_any_text_is_accepted_or_refused(text: str) -> None:
-    try:
+    with suppress(RetryDelayError):
         check_retry_delay(text)
-    except RetryDelayError as error:
-        assert str(error)
 
 
 numbers = st.integers(0, 10**6).map(str)
@@ -72,7 +73,5 @@ grammar = st.recursive(
 
 @given(grammar)
 def test_whatever_is_accepted_here_the_qstash_server_accepts(text: str) -> None:
-    from qstash_server.retry_delay import parse_retry_delay
-
     check_retry_delay(text)
     parse_retry_delay(text)

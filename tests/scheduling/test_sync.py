@@ -14,7 +14,9 @@ from qstash import QStash
 
 from scheduling import sync
 from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
+from scheduling.qstash import QStash as QStashConnection
 from scheduling.qstash import QStashAway, QStashRefused
+from scheduling.registry import registry
 from tests.qstash import running_qstash
 from tests.scheduling.factories import scheduled_job
 
@@ -59,9 +61,10 @@ class Refusing(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.body)
 
-    do_GET = do_DELETE = do_PATCH = do_POST
+    do_GET = do_DELETE = do_PATCH = do_POST  # noqa: N815 - the names that http.server calls.
 
-    def log_message(self, format: str, *args: object) -> None: ...
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Stay silent."""
 
 
 @pytest.fixture
@@ -146,9 +149,13 @@ def test_deleting_removes_the_schedule(remote: QStash) -> None:
 def test_a_rolled_back_edit_reaches_nobody(remote: QStash) -> None:
     class RollbackError(Exception): ...
 
-    with pytest.raises(RollbackError), transaction.atomic():
-        scheduled_job().save()
-        raise RollbackError
+    def save_and_fail() -> None:
+        with transaction.atomic():
+            scheduled_job().save()
+            raise RollbackError
+
+    with pytest.raises(RollbackError):
+        save_and_fail()
     assert remote.schedule.list() == []
 
 
@@ -331,15 +338,15 @@ def test_an_older_push_that_arrives_last_is_followed_by_the_newer_version(
 ) -> None:
     job = scheduled_job()
     job.save()
-    upsert = sync.QStash.upsert_schedule
+    upsert = QStashConnection.upsert_schedule
     edits = iter(["*/5 * * * *"])
 
-    def edited_meanwhile(self: sync.QStash, row: ScheduledJob) -> None:
+    def edited_meanwhile(self: QStashConnection, row: ScheduledJob) -> None:
         upsert(self, row)
         for cron in edits:
             ScheduledJob.objects.filter(pk=row.pk).update(cron=cron)
 
-    monkeypatch.setattr(sync.QStash, "upsert_schedule", edited_meanwhile)
+    monkeypatch.setattr(QStashConnection, "upsert_schedule", edited_meanwhile)
     sync.push(job.pk)
     assert remote.schedule.get("soloboard-report").cron == "*/5 * * * *"
     job.refresh_from_db()
@@ -359,7 +366,7 @@ def test_a_run_is_published_as_the_schedule_would_call(
 ) -> None:
     # Port 1 is closed, so the message stays at QStash to be looked at.
     settings.APP_URL = "http://127.0.0.1:1"
-    row = sync.default_row(sync.registry["sync-sites"])
+    row = sync.default_row(registry["sync-sites"])
     message_id = sync.publish_run(row, JobRun.Trigger.ADMIN, caller="jörg")
     message = remote.message.get(message_id)
     assert message.url == "http://127.0.0.1:1/api/cron/sync-sites"
