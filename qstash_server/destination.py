@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote, urlsplit
 from qstash_server.errors import BadRequest, NotFound
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_-]+")
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 _PRINTABLE_ASCII = "".join(map(chr, range(33, 127)))
 _INVALID = "invalid destination url: "
 
@@ -28,6 +28,9 @@ def parse_url(text: str, *, what: str) -> str:
 
     what: how the error begins, for example "invalid callback url: ". Raises BadRequest.
     """
+    text = text.strip()
+    if not text.isprintable():  # urlsplit would drop some of it without a word.
+        raise BadRequest(f"{what}control characters in it")
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -49,6 +52,7 @@ def parse_url(text: str, *, what: str) -> str:
 def _ascii_host(host: str, what: str) -> str:
     try:
         ascii_host = host if host.isascii() else host.encode("idna").decode()
+        ascii_host.encode().decode("idna")  # An "xn--" label must stand for something.
     except UnicodeError as error:
         raise BadRequest(f"{what}invalid host {host!r}") from error
     if not _HOST.fullmatch(ascii_host):

@@ -119,7 +119,7 @@ def read_options(
         if kind is not None:
             _forward(options, _FORWARDS[kind], option.removeprefix(kind), value)
         elif option in _UNSUPPORTED:
-            raise BadRequest(f"{name}: {_UNSUPPORTED[option]} are not supported by this server")
+            raise BadRequest(f"{name}: this server has no {_UNSUPPORTED[option]}")
         else:
             options.values[option] = value
     return options

@@ -86,7 +86,7 @@ def _no_such_path(path: str) -> BadRequest | NotFound:
     segments = path.split("/")
     noun = segments[2] if len(segments) > 2 and segments[1] == "v2" else ""
     if noun in _UNSUPPORTED:
-        return NotFound(f"{_UNSUPPORTED[noun]} are not supported by this server")
+        return NotFound(f"this server has no {_UNSUPPORTED[noun]}")
     if noun and path.endswith("/"):
         # QStash takes DELETE /v2/messages/ for "cancel everything": an empty id in a client's
         # variable would do that here too, so it is refused.

@@ -101,13 +101,9 @@ class Scheduler:
         """Send what is due until cancelled."""
         while True:
             self._wake.clear()
-            try:
-                await self._fire_due()
-                await self._start_due()
-                await self._sweep_due()
-            except StateUnavailable:
-                logger.exception("the state is unavailable; trying again in a moment")
-                await asyncio.sleep(STATE_RETRY_MS / 1000)
+            await self._fire_due()
+            await self._start_due()
+            await self._sweep_due()
             self._waiting = True
             await self._clock.wait(self._wake, self._next_ms())
             self._waiting = False
@@ -129,11 +125,14 @@ class Scheduler:
 
     async def _sweep_due(self) -> None:
         now_ms = self._clock.now_ms()
-        if now_ms >= self._sweep_ms:
-            self._sweep_ms = now_ms + SWEEP_MS
-            await self._database.write(
-                partial(retention.sweep, retention=self._retention, now_ms=now_ms)
-            )
+        if now_ms < self._sweep_ms:
+            return
+        self._sweep_ms = now_ms + SWEEP_MS
+        sweep = partial(retention.sweep, retention=self._retention, now_ms=now_ms)
+        try:
+            await self._database.write(sweep)
+        except StateUnavailable:
+            logger.exception("what is past its retention could not be deleted")
 
     async def _fire_due(self) -> None:
         due = self._schedules.pop_due(self._clock.now_ms(), limit=_FIRED_AT_ONCE)
@@ -164,6 +163,7 @@ class Scheduler:
         try:
             loaded = await self._load(missing)
         except StateUnavailable:
+            logger.exception("messages that are due could not be read; trying again in a moment")
             for message_id in missing:
                 self._messages.put(message_id, self._clock.now_ms() + STATE_RETRY_MS)
             loaded = {}
@@ -213,7 +213,7 @@ def _fire_schedule(
 ) -> tuple[Message | None, int | None] | None:
     """Make the message of a schedule that is due and set its next firing, as one transaction.
 
-    After a time in which no server ran, the latest of the missed firings is made up for, once.
+    All firings missed while no server ran are made up for by this one.
     """
     schedule = schedules.find(connection, schedule_id)
     if schedule is None or schedule.next_ms is None:

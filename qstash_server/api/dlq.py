@@ -15,6 +15,7 @@ from qstash_server.state import messages
 from qstash_server.state.filters import FOR_DLQ, Where, read_filters
 
 _MOST = 100
+_ALL = Page(count=_MOST, cursor=None, earliest_first=False)
 
 
 async def list_all(broker: Broker, call: Call) -> Answer:
@@ -67,9 +68,6 @@ async def retry_many(broker: Broker, call: Call) -> Answer:
     fresh, cursor = await _retry(broker, call, where, page)
     responses = [{"messageId": message.id} for message in fresh]
     return Answer(status=201, body=with_cursor("responses", responses, cursor))
-
-
-_ALL = Page(count=_MOST, cursor=None, earliest_first=False)
 
 
 def _named(dlq_id: str) -> Where:

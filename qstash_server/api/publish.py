@@ -108,7 +108,7 @@ def _batch_order(broker: Broker, item: Any, caller_ip: str) -> Order:
     if not isinstance(body, str | None):
         raise BadRequest("the body of a message is a string or null")
     if item.get("queue") is not None:
-        raise BadRequest("queues are not supported by this server")
+        raise BadRequest("this server has no queues")
     return _order(
         broker,
         read_options(headers.items()),

@@ -151,12 +151,12 @@ class Running:
     """A server that listens, with the official SDK pointed at it."""
 
     def __init__(self, loop: LoopThread, settings: Settings, clock: Clock) -> None:
-        self._loop = loop
+        self.loop = loop
         self.clock = clock
         self.server = Server(settings, clock)
 
     def __enter__(self) -> Self:
-        self._loop.run(self.server.__aenter__())
+        self.loop.run(self.server.__aenter__())
         self.url = self.server.url
         self.token = self.server.broker.settings.token
         self.sdk = QStash(self.token, retry=False, base_url=self.url)
@@ -164,7 +164,7 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.sdk.http._client.close()
-        self._loop.run(self.server.__aexit__())
+        self.loop.run(self.server.__aexit__())
 
     def publish(self, url: str, *, body: str = "x", **options: Any) -> str:
         """Publish one message through the SDK and return its id."""
@@ -178,7 +178,7 @@ class Running:
                 while not self.server.broker.scheduler.idle:  # noqa: ASYNC110 - nobody is told
                     await asyncio.sleep(0.001)
 
-        self._loop.run(idle())
+        self.loop.run(idle())
 
     def advance(self, seconds: float) -> None:
         """Move the time on, and wait for what follows from that."""

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qstash_server.cron import Cron, parse_cron
@@ -186,6 +186,7 @@ days = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(fields=fields, zone=zones, day=days)
 def test_fires_at_exactly_the_instants_whose_local_time_matches(
     fields: tuple[str, ...], zone: str, day: str
@@ -217,6 +218,7 @@ def test_fires_at_exactly_the_instants_whose_local_time_matches(
     assert found == expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.from_regex(r"[-*/?,0-9A-Za-z@= ]{0,40}", fullmatch=True))
 def test_no_text_crashes_the_parser(text: str) -> None:
     with suppress(BadRequest):

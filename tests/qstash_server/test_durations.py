@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qstash_server.durations import parse_duration_s, parse_go_duration_s
@@ -32,6 +32,7 @@ def test_duration_beyond_a_century_is_refused() -> None:
         parse_duration_s("999999999999d", what="Upstash-Delay")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1000), st.sampled_from("smhd")), min_size=1, max_size=5))
 def test_duration_equals_the_sum_of_its_parts(parts: list[tuple[int, str]]) -> None:
     whole = parse_duration_s("".join(f"{n}{unit}" for n, unit in parts), what="x")

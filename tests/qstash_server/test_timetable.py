@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qstash_server.timetable import Timetable
@@ -13,6 +13,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps)
 def test_agrees_with_a_plain_dictionary(steps: list[tuple[str, str, int]]) -> None:
     table, model = Timetable(), dict[str, int]()

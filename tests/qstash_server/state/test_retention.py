@@ -17,7 +17,7 @@ def rows(server: Running, table: str) -> int:
             lambda connection: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
         )
 
-    return server._loop.run(count())
+    return server.loop.run(count())
 
 
 def test_settled_messages_and_events_leave_after_their_time_and_waiting_ones_stay(
