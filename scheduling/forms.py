@@ -12,7 +12,9 @@ from scheduling.headers import HeaderError, format_headers, parse_headers
 from scheduling.models import ScheduledJob
 from scheduling.registry import registry
 
-STORED = "Stored and never shown again: {names}. A line here replaces or adds one; 'Name:' alone removes it."
+MASK = "••••••"
+MASK = "••••••"
+STORED = "Stored, and never shown again: {masked}. A line here replaces or adds one; 'Name:' alone removes it."
 NOT_STORED = "One 'Name: value' a line. Encrypted, and never shown again."
 
 
@@ -77,8 +79,8 @@ class ScheduledJobForm(forms.ModelForm):
         self.fields["method"].choices = methods  # type: ignore[attr-defined]
         # An editable copy of stored secrets would put them into the page.
         self.initial.pop("secret_headers", None)
-        if names := ", ".join(sorted(self.instance.secret_headers)):
-            self.fields["secret_headers"].help_text = STORED.format(names=names)
+        if masked := ", ".join(f"{name}: {MASK}" for name in sorted(self.instance.secret_headers)):
+            self.fields["secret_headers"].help_text = STORED.format(masked=masked)
 
     def clean_secret_headers(self) -> dict[str, str]:
         """Merge what was typed into what is stored; an empty value removes a header."""

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from scheduling.errors import PayloadRefused, RetryLater
-from scheduling.models import JobRun
+from scheduling.models import JobRun, ScheduledJob
 from scheduling.registry import Job
 from scheduling.run import JobResult, Report, Run
 
@@ -115,6 +115,14 @@ def _claim(job: Job, call: Call) -> JobRun | Outcome:
             continue  # The same message was recorded as skipped at the same instant.
 
 
+def _timeout_s(job: Job, call: Call) -> int:
+    """How long the caller waits: what the row says, which its owner may have shortened."""
+    rows = ScheduledJob.objects.filter(job_key=job.key).order_by("pk")
+    timeouts_s = {row.schedule_id: row.timeout_s for row in rows.only("key", "timeout_s")}
+    by_default = next(iter(timeouts_s.values()), job.timeout_s)
+    return timeouts_s.get(call.schedule_id, by_default)
+
+
 def _open(job: Job, call: Call, status: JobRun.Status, **fields: Any) -> JobRun:
     now = timezone.now()
     return JobRun.objects.create(
@@ -127,7 +135,7 @@ def _open(job: Job, call: Call, status: JobRun.Status, **fields: Any) -> JobRun:
         attempt=call.attempt,
         status=status,
         started_at=now,
-        lease_expires_at=now + timedelta(seconds=job.timeout_s + LEASE_GRACE_S),
+        lease_expires_at=now + timedelta(seconds=_timeout_s(job, call) + LEASE_GRACE_S),
         **fields,
     )
 
@@ -191,10 +199,11 @@ def _skip(run: JobRun, job: Job, call: Call) -> Outcome:
 
 def _execute(job: Job, call: Call, record: JobRun) -> Outcome:
     started = time.monotonic()
+    timeout_s = (record.lease_expires_at - record.started_at).total_seconds() - LEASE_GRACE_S
     run = Run(
         id=record.pk,
         payload=call.payload,
-        deadline=started + job.timeout_s * (1 - RESERVED_SHARE),
+        deadline=started + timeout_s * (1 - RESERVED_SHARE),
         report=call.report,
     )
     logger.info(
