@@ -30,6 +30,12 @@ class PayloadTooLarge(exceptions.APIException):
     default_code = "payload_too_large"
 
 
+class LengthRequired(exceptions.APIException):
+    status_code = 411
+    default_code = "length_required"
+    default_detail = "Send the body with a Content-Length, not in chunks."
+
+
 class Caller(AnonymousUser):
     """QStash or the holder of the Bearer secret: trusted with the webhooks, and no user of the
     admin.
@@ -125,9 +131,12 @@ WEBHOOK_AUTHENTICATION = [
 
 
 def raw_body(request: Request) -> bytes:
-    """The body as it came. Raises PayloadTooLarge; must be called before anything parses the
-    request.
+    """The body as it came. Raises PayloadTooLarge or LengthRequired; must be called before anything
+    parses the request.
     """
+    if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
+        # Django reads such a body as an empty one (ticket 28668), which would mean another call.
+        raise LengthRequired
     try:
         return request._request.body
     except RequestDataTooBig as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -47,12 +48,18 @@ class JobWebhook(APIView):
     #: Below /api/; set by urls.py.
     path = ""
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        # A job runs whatever its caller accepts: who cannot be given what they ask for gets JSON.
+        return super().perform_content_negotiation(request, force=True)
+
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> Response:
         # A link on another site can make a browser with a session GET this, so a session's GET only
         # looks.
         if not isinstance(request.user, Caller):
             return Response({"jobs": [_describe(job) for job in registry.at(self.path)]})
+        if not any(job.method == "GET" for job in registry.at(self.path)):
+            raise MethodNotAllowed("GET")
         return self._run(request)
 
     @extend_schema(request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT)
@@ -90,19 +97,34 @@ class InitView(APIView):
 def _read_payload(request: Request) -> dict[str, Any]:
     """Read the body as a JSON object; an empty one, or a browser's form, is an empty object."""
     body = raw_body(request)
-    if not body.strip() or (request.content_type or "").startswith(FORM_TYPES):
+    # curl names a form by default whatever it sends, so only a session's form is one.
+    is_form = not isinstance(request.user, Caller) and request.content_type.startswith(FORM_TYPES)
+    if not body.strip() or is_form:
         return {}
     try:
-        payload = json.loads(body)
+        payload = json.loads(body.decode())
+        _refuse_unstorable(payload)
+    except UnicodeError as error:
+        raise PayloadRefused("The body is not text in UTF-8.") from error
     except (ValueError, RecursionError) as error:
-        raise PayloadRefused(f"The body is not JSON: {type(error).__name__}.") from error
+        raise PayloadRefused(f"The body is not JSON: {error}.") from error
     if not isinstance(payload, dict):
         raise PayloadRefused('The body must be a JSON object, such as {"action": "…"}.')
     return payload
 
 
+def _refuse_unstorable(payload: Any) -> None:
+    """Refuse what JSON can hold and PostgreSQL cannot, so that no job has to think of it."""
+    text = json.dumps(payload, ensure_ascii=False)
+    text.encode()  # Raises UnicodeEncodeError for half of a surrogate pair.
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise PayloadRefused("The body holds a zero byte (\\u0000), which no text may hold.")
+
+
 def _choose_job(path: str, payload: dict[str, Any]) -> Job:
     action = payload.pop("action", None)
+    if action is not None and not isinstance(action, str):
+        raise PayloadRefused('The action must be a text, such as {"action": "…"}.')
     job = registry.find(path, action)
     if job is None:
         known = ", ".join(sorted(job.action for job in registry.at(path) if job.action)) or "none"
