@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.exceptions import DisallowedHost
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
@@ -81,9 +82,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 400: JSON below /api/, a page elsewhere."""
     if not request.path.startswith("/api/"):
         return defaults.bad_request(request, exception)
-    message = (
-        "The request is not acceptable. Check the host name against APP_URL and ALLOWED_HOSTS."
-    )
+    hint = "Check APP_URL and ALLOWED_HOSTS. " if isinstance(exception, DisallowedHost) else ""
+    message = f"The request is not acceptable. {hint}{exception}"
     return JsonResponse(error_body(message), status=400)
 
 

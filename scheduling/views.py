@@ -30,7 +30,7 @@ from scheduling.sync import Plan, make_plan, publish_payload, reconcile
 
 logger = logging.getLogger(__name__)
 
-FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_ACTION_SHOWN = 100
 
 
@@ -98,7 +98,7 @@ def _read_payload(request: Request) -> dict[str, Any]:
     """Read the body as a JSON object; an empty one, or a browser's form, is an empty object."""
     body = raw_body(request)
     # curl names a form by default whatever it sends, so only a session's form is one.
-    is_form = not isinstance(request.user, Caller) and request.content_type.startswith(FORM_TYPES)
+    is_form = not isinstance(request.user, Caller) and request.content_type.startswith(FORM_TYPE)
     if not body.strip() or is_form:
         return {}
     try:

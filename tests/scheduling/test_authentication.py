@@ -280,3 +280,29 @@ def test_init_is_for_the_bearer_secret_and_not_for_qstash(calls: Calls) -> None:
     answer = calls.with_secret("GET", "/api/init")
     assert answer.status_code == 502
     assert "cannot be reached" in error_of(answer)
+
+
+def test_a_form_of_staff_runs_the_job_as_it_is(
+    calls: Calls, work: Work, session_of: SessionOf, csrf: dict[str, str]
+) -> None:
+    session = session_of(User.objects.create_user("alice", is_staff=True))
+    cookies = {"Cookie": both(session, csrf)["Cookie"]}
+    form = f"csrfmiddlewaretoken={csrf['X-CSRFToken']}".encode()
+    headers = {**cookies, "Content-Type": "application/x-www-form-urlencoded"}
+    assert calls.call(body=form, headers=headers).status_code == 200
+    assert work.runs[0].payload == {}
+
+
+def test_a_form_that_is_too_large_or_of_another_kind_is_refused(
+    calls: Calls, work: Work, session_of: SessionOf, csrf: dict[str, str]
+) -> None:
+    session = session_of(User.objects.create_user("alice", is_staff=True))
+    headers = both(session, csrf)
+    form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+    too_large = calls.call(body=b"x" * 11_000_000, headers=form)
+    assert (too_large.status_code, "exceeded" in error_of(too_large)) == (400, True)
+    too_many = calls.call(body=b"x=1&" * 1001, headers=form)
+    assert (too_many.status_code, "exceeded" in error_of(too_many)) == (400, True)
+    multipart = calls.call(body=b"--", headers={**headers, "Content-Type": "multipart/form-data"})
+    assert (multipart.status_code, "multipart" in error_of(multipart)) == (415, True)
+    assert work.runs == []
