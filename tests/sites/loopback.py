@@ -48,12 +48,11 @@ class Loopback:
     def __init__(self, answers: Answers | bytes | None, tls: ssl.SSLContext | None = None) -> None:
         self._answers: Answers = answers if callable(answers) else lambda _: answers
         self._tls = tls
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: list[tuple[asyncio.Task[None], asyncio.StreamWriter]] = []
         self.requests: list[Request] = []
-        self.connections = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -64,27 +63,33 @@ class Loopback:
         traceback: TracebackType | None,
     ) -> None:
         self._server.close()
-        for task in self._tasks:
+        for task, writer in self._open:
             task.cancel()
-        await asyncio.gather(*self._tasks)
-        await self._server.wait_closed()
+            writer.transport.abort()
+        ends = await asyncio.gather(*(task for task, _ in self._open), return_exceptions=True)
+        await asyncio.sleep(0)  # An aborted connection closes in the next turn of the loop.
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    @property
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self._open)
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
         """Return the address of a path here, under any host name."""
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}{path}"
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of asyncio's making might not have begun when the server closes, and leak.
+        self._open.append((asyncio.create_task(self._serve(reader, writer)), writer))
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        # asyncio would report a cancelled handler as an error of the server.
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
             while await self._answer(reader, writer):
                 pass
-        with suppress(ConnectionError, ssl.SSLError):
-            writer.close()
-            await writer.wait_closed()
+        writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         request = await _read_request(reader)
