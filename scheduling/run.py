@@ -30,7 +30,7 @@ class Run:
 class JobResult:
     """What a job function returns.
 
-    counts: figures of the run, shown and stored in this order.
+    counts: figures of the run, answered in this order.
     continuation: the payload of a further message for what the time did not suffice for, or None.
     """
 
