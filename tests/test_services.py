@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -36,14 +37,11 @@ Run = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def temp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The temp directory of the runs under test, open as /tmp is."""
-    directory = tmp_path_factory.mktemp("t")
-    for parent in (directory, *directory.parents):
-        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
-            parent.chmod(0o711)
-    directory.chmod(0o1777)
-    return directory
+def temp() -> Iterator[Path]:
+    """The temp directory of the runs under test; other accounts may pass through, as in /tmp."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
 
 
 @pytest.fixture

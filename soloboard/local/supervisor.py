@@ -23,6 +23,10 @@ WEB_PORT = 8000
 QSTASH_PORT = 8080
 
 
+class CommandFailedError(CannotRunError):
+    """A command of manage.py ended with an error; everything else runs."""
+
+
 class StopAskedError(Exception):
     """Somebody pressed Ctrl-C, sent a signal or closed the terminal."""
 
@@ -109,8 +113,12 @@ class Supervisor:
         self._manage("migrate", "--no-input")
         self._manage("init_local", SOLOBOARD_ADMIN_PASSWORD_FILE=str(password_file))
         self._serve(stack, Web(self._state, self._project, self._web_port))
-        self._manage("init_qstash")
-        self._manage("run_job", "sync-sites", "--through-qstash")
+        try:
+            self._manage("init_qstash")
+            self._manage("run_job", "sync-sites", "--through-qstash")
+        except CommandFailedError as error:
+            # Upstash may be away; that is no reason not to serve.
+            say(f"{error}\nSoloBoard goes on without: repeat the command when that is mended.")
         self._announce(password_file)
 
     def _services(self) -> list[Postgres | Valkey | QStash]:
@@ -158,7 +166,9 @@ class Supervisor:
         finally:
             command.stop()
         if command.popen.returncode != 0:
-            raise CannotRunError(f"`manage.py {' '.join(arguments)}` failed.{command.log_tail()}")
+            raise CommandFailedError(
+                f"`manage.py {' '.join(arguments)}` failed.{command.log_tail()}"
+            )
 
     def _pause(self) -> None:
         """Let a moment pass; raise when a child has ended, or when asked to stop."""

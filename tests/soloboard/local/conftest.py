@@ -25,20 +25,24 @@ class Service(Protocol):
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> State:
-    """An empty var/. As root, its parents let other accounts pass, as those of a project do."""
-    open_parents(tmp_path)
-    state = State(tmp_path / "var")
-    state.create()
-    return state
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory that other accounts may pass through, and the temp directory of its test.
+
+    Unlike tmp_path: pytest keeps that closed, and deep, too deep for sockets.
+    """
+    with TemporaryDirectory() as directory:
+        place = Path(directory)
+        place.chmod(0o711)
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield place
 
 
 @pytest.fixture
-def short_temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A temp directory of the test, on a path short enough for sockets."""
-    with TemporaryDirectory() as directory:
-        monkeypatch.setattr(tempfile, "tempdir", directory)
-        yield Path(directory)
+def state(place: Path) -> State:
+    """An empty var/."""
+    state = State(place / "var")
+    state.create()
+    return state
 
 
 @pytest.fixture
@@ -67,11 +71,3 @@ def run_python(state: State) -> Iterator[Callable[..., Process]]:
             return process
 
         yield start
-
-
-def open_parents(directory: Path) -> None:
-    """Let every account pass through the private directories that pytest made for root."""
-    if os.geteuid() == 0:
-        for parent in (directory, *directory.parents):
-            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)

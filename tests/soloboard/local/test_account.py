@@ -19,9 +19,9 @@ CLOSED_TO_OTHERS = 0o700
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Path:
-    """A program that says who runs it; it can be executed, and neither listed nor read."""
-    directory = tmp_path / "programs"
+def program(place: Path) -> Path:
+    """A program that says who runs it."""
+    directory = place / "programs"
     directory.mkdir(mode=0o755)
     program = directory / "program"
     program.write_text("#!/bin/sh\nid -u\n")

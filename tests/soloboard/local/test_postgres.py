@@ -13,7 +13,7 @@ from soloboard.local import CannotRunError
 from soloboard.local.postgres import Postgres
 from soloboard.local.process import Process
 from soloboard.local.state import State
-from tests.soloboard.local.conftest import Service, open_parents
+from tests.soloboard.local.conftest import Service
 
 Serve = Callable[[Service], Process]
 
@@ -35,7 +35,7 @@ def test_it_brings_vectors_and_listens_on_no_port(state: State, serve: Serve) ->
 
 
 def test_its_files_and_its_socket_are_private(state: State, serve: Serve) -> None:
-    serve(Postgres(state))
+    serve(Postgres(state, durable=False))
     assert stat.S_IMODE((state.root / "postgres").stat().st_mode) == 0o700
     sockets = [path for path in (state.root / "postgres").iterdir() if path.is_socket()]
     assert [stat.S_IMODE(path.stat().st_mode) for path in sockets] == [0o700]
@@ -56,14 +56,10 @@ def test_what_was_committed_is_there_after(
     assert query(postgres, "SELECT word FROM kept") == [("committed",)]
 
 
-@pytest.mark.parametrize("name", ["x" * 120, "with, comma", "with \"quotes' and ünïcode"])
-def test_the_project_may_lie_in_any_path(
-    name: str, tmp_path: Path, short_temp: Path, serve: Serve
-) -> None:
-    (tmp_path / name).mkdir()
-    open_parents(tmp_path)
-    open_parents(short_temp)
-    state = State(tmp_path / name / "var")
+@pytest.mark.parametrize("name", ["x" * 120, "with \"quotes' and ünïcode"])
+def test_the_project_may_lie_in_any_path(name: str, place: Path, serve: Serve) -> None:
+    (place / name).mkdir()
+    state = State(place / name / "var")
     state.create()
     postgres = Postgres(state, durable=False)
     serve(postgres)

@@ -25,7 +25,7 @@ import pytest
 from soloboard.local.environment import GENERATED_SECRETS
 from soloboard.local.process import pause
 from soloboard.local.qstash import VARIABLES as QSTASH_VARIABLES
-from tests.soloboard.local.conftest import REPOSITORY, open_parents
+from tests.soloboard.local.conftest import REPOSITORY
 
 MANAGE = """
 import json, os, sys
@@ -47,6 +47,8 @@ sys.path.insert(0, sys.argv[1])
 from soloboard.local.__main__ import main
 sys.exit(main(Path(sys.argv[2])))
 """
+# Where the database does not matter, none is made.
+ELSEWHERE = {"DATABASE_URL": "postgresql://made.up.example/x"}
 # What the tests' own environment says about services is not for the owner under test.
 UNSET = ("DATABASE_URL", "REDIS_URL", "APP_URL", *GENERATED_SECRETS, *QSTASH_VARIABLES)
 
@@ -84,23 +86,21 @@ class Owner:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    project = tmp_path / "project"
+def project(place: Path) -> Path:
+    project = place / "project"
     (project / "soloboard").mkdir(parents=True)
     (project / "manage.py").write_text(MANAGE)
     (project / "soloboard" / "__init__.py").touch()
     (project / "soloboard" / "wsgi.py").write_text(WSGI)
-    open_parents(project)
     return project
 
 
 @pytest.fixture
-def own(project: Path, short_temp: Path) -> Iterator[Callable[..., Owner]]:
+def own(project: Path) -> Iterator[Callable[..., Owner]]:
     """Start owners of the project; whatever they are up to, all has ended after the test."""
     variables = {name: value for name, value in os.environ.items() if name not in UNSET}
-    variables |= {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(short_temp)}
+    variables |= {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(project.parent)}
     variables |= {"PORT": free_port(), "QSTASH_DEV_PORT": free_port()}
-    short_temp.chmod(0o1777)
     owners: list[Owner] = []
 
     def start(*command: str, **more: str) -> Owner:
@@ -203,7 +203,7 @@ def is_alive(process: psutil.Process) -> bool:
 def test_a_child_that_dies_ends_everything_with_a_sentence(
     own: Callable[..., Owner], project: Path
 ) -> None:
-    owner = own().wait_until_up()
+    owner = own(**ELSEWHERE).wait_until_up()
     pid = int((project / "var" / "run" / "valkey.process").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
     assert owner.wait_until_gone() == 1
@@ -215,7 +215,7 @@ def test_a_child_that_dies_ends_everything_with_a_sentence(
 def test_a_command_that_fails_ends_everything_with_its_words(
     own: Callable[..., Owner], project: Path
 ) -> None:
-    owner = own(FAILING_COMMAND="migrate")
+    owner = own(FAILING_COMMAND="migrate", **ELSEWHERE)
     assert owner.wait_until_gone() == 1
     assert "`manage.py migrate --no-input` failed.\n" in owner.said
     assert "the command migrate does not like this" in owner.said
@@ -223,11 +223,18 @@ def test_a_command_that_fails_ends_everything_with_its_words(
     assert processes_of(project) == []
 
 
+def test_it_serves_although_the_schedules_could_not_be_pushed(own: Callable[..., Owner]) -> None:
+    owner = own(FAILING_COMMAND="init_qstash", **ELSEWHERE).wait_until_up()
+    assert "the command init_qstash does not like this" in owner.said
+    assert "goes on without" in owner.said
+    assert owner.end(signal.SIGTERM) == 0
+
+
 def test_a_closed_terminal_ends_everything_even_while_it_starts(
     own: Callable[..., Owner], project: Path
 ) -> None:
     (project / "manage.py").write_text("import time; open('asked', 'w'); time.sleep(600)")
-    owner = own()
+    owner = own(**ELSEWHERE)
     while not (project / "asked").exists():
         assert owner.popen.poll() is None, owner.said
         pause()
@@ -255,7 +262,7 @@ def test_services_that_are_configured_are_not_started(
     (project / ".env").write_text(
         "QSTASH_TOKEN=made-up\nREDIS_URL=redis://made.up.example\nAPP_URL=https://a.example/\n"
     )
-    owner = own(DATABASE_URL="postgresql://made.up.example/x").wait_until_up()
+    owner = own(**ELSEWHERE).wait_until_up()
     assert "SoloBoard runs at https://a.example\n" in owner.said
     assert set(local_variables(project)) == set(GENERATED_SECRETS)
     assert not {"postgres", "valkey"} & {path.name for path in (project / "var").iterdir()}
@@ -271,7 +278,7 @@ def test_half_of_the_settings_of_qstash_are_refused(own: Callable[..., Owner]) -
 def test_an_ordinary_account_needs_no_root(own: Callable[..., Owner], project: Path) -> None:
     command = ordinary_command()
     nobody = pwd.getpwnam("nobody")
-    for path in (project, *project.rglob("*")):
+    for path in (project.parent, project, *project.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     libraries = next(path for path in sys.path if path.endswith("site-packages"))
     owner = own(*command, PYTHONPATH=f"{REPOSITORY}:{libraries}").wait_until_up()
