@@ -47,6 +47,9 @@ sys.path.insert(0, sys.argv[1])
 from soloboard.local.__main__ import main
 sys.exit(main(Path(sys.argv[2])))
 """
+PYTHONPATH = os.pathsep.join(
+    [str(REPOSITORY), *(path for path in sys.path if path.endswith("site-packages"))]
+)
 # Where the database does not matter, none is made.
 ELSEWHERE = {"DATABASE_URL": "postgresql://made.up.example/x"}
 # What the tests' own environment says about services is not for the owner under test.
@@ -99,7 +102,7 @@ def project(place: Path) -> Path:
 def own(project: Path) -> Iterator[Callable[..., Owner]]:
     """Start owners of the project; whatever they are up to, all has ended after the test."""
     variables = {name: value for name, value in os.environ.items() if name not in UNSET}
-    variables |= {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(project.parent)}
+    variables |= {"PYTHONPATH": PYTHONPATH, "TMPDIR": str(project.parent)}
     variables |= {"PORT": free_port(), "QSTASH_DEV_PORT": free_port()}
     owners: list[Owner] = []
 
@@ -280,8 +283,7 @@ def test_an_ordinary_account_needs_no_root(own: Callable[..., Owner], project: P
     nobody = pwd.getpwnam("nobody")
     for path in (project.parent, project, *project.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    libraries = next(path for path in sys.path if path.endswith("site-packages"))
-    owner = own(*command, PYTHONPATH=f"{REPOSITORY}:{libraries}").wait_until_up()
+    owner = own(*command).wait_until_up()
     assert query(project, b"SELECT 1") == [(1,)]
     assert {process.uids().real for process in processes_of(project)} == {nobody.pw_uid}
     assert (project / "var").stat().st_mode & 0o777 == 0o700
