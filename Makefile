@@ -20,7 +20,7 @@ test: environment
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy .
-	.venv/bin/pytest $(PYTEST_ARGS)
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 environment:
 	$(if $(PYTHON),,$(error No Python found: install Python 3.11, 3.12 or 3.13, or name it with PYTHON=/path/to/python3))

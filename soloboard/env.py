@@ -121,5 +121,5 @@ def _refuse_missing(env: environ.Env) -> None:
         lines = "\n".join(f"  {name}: {REQUIRED[name]}" for name in missing)
         raise ImproperlyConfigured(
             f"Missing settings; set them in the environment or in .env:\n{lines}\n"
-            "(On one machine, `make run` sets all of them.)"
+            "(On one machine, `make run` sets all of them, unless DEBUG=false says that this is production.)"
         )

@@ -8,4 +8,4 @@ os.environ.update(SETTINGS)
 os.environ.setdefault("DATABASE_URL", "postgresql://nobody@localhost/none")
 os.environ.setdefault("REDIS_URL", "redis://localhost/0")
 
-from soloboard.settings import *  # noqa: E402, F403
+from soloboard.settings import *  # noqa: F403

@@ -19,6 +19,8 @@ from soloboard.local.state import State
 GENERATED_SECRETS = ("SECRET_KEY", "SOLOBOARD_SECRET_KEYS", "CRON_SECRET")
 SECRET_BYTES = 48
 PASSWORD_BYTES = 12
+# The demo sites lie on this machine; whoever sets one of these decides otherwise.
+DEMO = {"SOLOBOARD_DEMO": "true", "ALLOWED_PRIVATE_NETWORKS": "127.0.0.1/32"}
 
 
 class _File(environ.Env):  # type: ignore[misc]  # django-environ has no types.
@@ -52,7 +54,7 @@ def write_local_variables(state: State, services: Mapping[str, str]) -> None:
     made = {
         name: kept.get(name) or secrets.token_urlsafe(SECRET_BYTES) for name in GENERATED_SECRETS
     }
-    lines = [f"{name}={value}" for name, value in {**made, **services}.items()]
+    lines = [f"{name}={value}" for name, value in {**made, **DEMO, **services}.items()]
     _write_private(path, "# Written by `make run`.\n" + "\n".join(lines) + "\n")
 
 
