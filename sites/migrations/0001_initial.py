@@ -2,88 +2,209 @@
 
 import django.db.models.deletion
 import django.utils.timezone
+from django.db import migrations, models
+
 import encryption.fields
 import scheduling.validators
-from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('scheduling', '0001_initial'),
+        ("scheduling", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='MonitoredSite',
+            name="MonitoredSite",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120, unique=True)),
-                ('platform', models.CharField(max_length=40)),
-                ('options', models.JSONField(blank=True, default=dict)),
-                ('credentials', encryption.fields.EncryptedDictField(blank=True, default=dict, editable=False)),
-                ('timezone', models.CharField(default='UTC', help_text='The days of its figures are days of this zone, such as UTC or Europe/Vienna.', max_length=64, validators=[scheduling.validators.validate_timezone])),
-                ('enabled', models.BooleanField(default=True, help_text='A disabled site is not fetched.')),
-                ('state', models.CharField(choices=[('new', 'not synced yet'), ('up', 'up'), ('slow', 'slow'), ('down', 'down'), ('stale', 'stale'), ('credentials_refused', 'credentials refused'), ('misconfigured', 'needs your attention'), ('unavailable', 'platform unavailable')], default='new', editable=False, max_length=20)),
-                ('state_reason', models.TextField(blank=True, editable=False)),
-                ('state_since', models.DateTimeField(editable=False, null=True)),
-                ('last_attempt_at', models.DateTimeField(editable=False, null=True)),
-                ('last_sync_at', models.DateTimeField(editable=False, null=True)),
-                ('last_snapshot', models.JSONField(editable=False, null=True)),
-                ('failures', models.PositiveIntegerField(default=0, editable=False, help_text='Failed attempts in a row.')),
-                ('not_before', models.DateTimeField(editable=False, help_text='Not fetched again before, after a failure.', null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=120, unique=True)),
+                ("platform", models.CharField(max_length=40)),
+                ("options", models.JSONField(blank=True, default=dict)),
+                (
+                    "credentials",
+                    encryption.fields.EncryptedDictField(blank=True, default=dict, editable=False),
+                ),
+                (
+                    "timezone",
+                    models.CharField(
+                        default="UTC",
+                        help_text="The days of its figures are days of this zone, such as UTC or Europe/Vienna.",
+                        max_length=64,
+                        validators=[scheduling.validators.validate_timezone],
+                    ),
+                ),
+                (
+                    "enabled",
+                    models.BooleanField(default=True, help_text="A disabled site is not fetched."),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("new", "not synced yet"),
+                            ("up", "up"),
+                            ("slow", "slow"),
+                            ("down", "down"),
+                            ("stale", "stale"),
+                            ("credentials_refused", "credentials refused"),
+                            ("misconfigured", "needs your attention"),
+                            ("unavailable", "platform unavailable"),
+                        ],
+                        default="new",
+                        editable=False,
+                        max_length=20,
+                    ),
+                ),
+                ("state_reason", models.TextField(blank=True, editable=False)),
+                ("state_since", models.DateTimeField(editable=False, null=True)),
+                ("last_attempt_at", models.DateTimeField(editable=False, null=True)),
+                ("last_sync_at", models.DateTimeField(editable=False, null=True)),
+                ("last_snapshot", models.JSONField(editable=False, null=True)),
+                (
+                    "failures",
+                    models.PositiveIntegerField(
+                        default=0, editable=False, help_text="Failed attempts in a row."
+                    ),
+                ),
+                (
+                    "not_before",
+                    models.DateTimeField(
+                        editable=False,
+                        help_text="Not fetched again before, after a failure.",
+                        null=True,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'db_table': 'monitored_sites',
-                'ordering': ['name'],
-                'indexes': [models.Index(fields=['enabled', 'last_attempt_at'], name='monitored_sites_due')],
+                "db_table": "monitored_sites",
+                "ordering": ["name"],
+                "indexes": [
+                    models.Index(fields=["enabled", "last_attempt_at"], name="monitored_sites_due")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='SyncLog',
+            name="SyncLog",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('running', 'running'), ('success', 'success'), ('partial', 'some sites failed'), ('failed', 'failed')], default='running', max_length=8)),
-                ('duration', models.PositiveIntegerField(null=True, verbose_name='duration (ms)')),
-                ('sites_total', models.PositiveIntegerField(default=0)),
-                ('sites_synced', models.PositiveIntegerField(default=0)),
-                ('sites_failed', models.PositiveIntegerField(default=0)),
-                ('sites_carried_over', models.PositiveIntegerField(default=0, help_text='Due, but not reached in time; a further message took them up.')),
-                ('errors', models.JSONField(blank=True, default=dict, help_text='By the name of the site.')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('run', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='sync_logs', to='scheduling.jobrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("running", "running"),
+                            ("success", "success"),
+                            ("partial", "some sites failed"),
+                            ("failed", "failed"),
+                        ],
+                        default="running",
+                        max_length=8,
+                    ),
+                ),
+                ("duration", models.PositiveIntegerField(null=True, verbose_name="duration (ms)")),
+                ("sites_total", models.PositiveIntegerField(default=0)),
+                ("sites_synced", models.PositiveIntegerField(default=0)),
+                ("sites_failed", models.PositiveIntegerField(default=0)),
+                (
+                    "sites_carried_over",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Due, but not reached in time; a further message took them up.",
+                    ),
+                ),
+                (
+                    "errors",
+                    models.JSONField(
+                        blank=True, default=dict, help_text="By the name of the site."
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="sync_logs",
+                        to="scheduling.jobrun",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'sync_logs',
-                'ordering': ['-created_at', '-id'],
+                "db_table": "sync_logs",
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='SiteSnapshot',
+            name="SiteSnapshot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('taken_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('new', 'not synced yet'), ('up', 'up'), ('slow', 'slow'), ('down', 'down'), ('stale', 'stale'), ('credentials_refused', 'credentials refused'), ('misconfigured', 'needs your attention'), ('unavailable', 'platform unavailable')], max_length=20)),
-                ('reason', models.TextField(blank=True)),
-                ('data', models.JSONField(null=True)),
-                ('site', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='snapshots', to='sites.monitoredsite')),
-                ('sync_log', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='results', to='sites.synclog')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("taken_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("new", "not synced yet"),
+                            ("up", "up"),
+                            ("slow", "slow"),
+                            ("down", "down"),
+                            ("stale", "stale"),
+                            ("credentials_refused", "credentials refused"),
+                            ("misconfigured", "needs your attention"),
+                            ("unavailable", "platform unavailable"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("data", models.JSONField(null=True)),
+                (
+                    "site",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="snapshots",
+                        to="sites.monitoredsite",
+                    ),
+                ),
+                (
+                    "sync_log",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="results",
+                        to="sites.synclog",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'site_snapshots',
-                'ordering': ['-taken_at', '-id'],
+                "db_table": "site_snapshots",
+                "ordering": ["-taken_at", "-id"],
             },
         ),
         migrations.AddIndex(
-            model_name='synclog',
-            index=models.Index(fields=['-created_at'], name='sync_logs_by_time'),
+            model_name="synclog",
+            index=models.Index(fields=["-created_at"], name="sync_logs_by_time"),
         ),
         migrations.AddIndex(
-            model_name='sitesnapshot',
-            index=models.Index(fields=['site', '-taken_at'], name='site_snapshots_by_site'),
+            model_name="sitesnapshot",
+            index=models.Index(fields=["site", "-taken_at"], name="site_snapshots_by_site"),
         ),
     ]

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 
 from sites.models import MonitoredSite
 
-PASSWORD_FILE = "SOLOBOARD_ADMIN_PASSWORD_FILE"
+PASSWORD_FILE = "SOLOBOARD_ADMIN_PASSWORD_FILE"  # noqa: S105 - the name of a variable.
 ADMIN = "admin"
 DEMO_FIGURES = """\
 visitors = today.visitors
