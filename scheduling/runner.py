@@ -170,14 +170,17 @@ def _answer_for(run: JobRun, job: Job, call: Call) -> Outcome:
     if run.status == JobRun.Status.RUNNING:
         # The wait lasts until the lease ends: QStash has few retries, and each of them would find
         # the row still there if the process has died.
-        left_s = (run.lease_expires_at - timezone.now()).total_seconds()
         return Outcome(
             ending=Ending.STILL_RUNNING,
             error="This message is being worked on right now.",
-            retry_after_s=max(1, int(left_s) + 1),
+            retry_after_s=_lease_left_s(run),
         )
     logger.info("QStash message %s was already done; its answer is repeated", call.message_id)
     return Outcome(ending=Ending.REPEATED, answer=run.answer)
+
+
+def _lease_left_s(run: JobRun) -> int:
+    return max(1, int((run.lease_expires_at - timezone.now()).total_seconds()) + 1)
 
 
 def _is_same_message(run: JobRun, call: Call) -> bool:
@@ -246,7 +249,7 @@ def _succeed(record: JobRun, result: JobResult, *, duration_ms: int) -> Outcome:
         return Outcome(
             ending=Ending.RETRY_LATER,
             error="The run ended, but could not be recorded.",
-            retry_after_s=SERVICE_RETRY_AFTER_S,
+            retry_after_s=_lease_left_s(record),
         )
     logger.info("Job %s: run %s succeeded in %s ms", record.job_key, record.pk, duration_ms)
     return Outcome(ending=Ending.DONE, answer=answer, continuation=result.continuation)
@@ -256,7 +259,9 @@ def _fail(
     record: JobRun, ending: Ending, error: str, *, retry_after_s: int = 0, trace: str = ""
 ) -> Outcome:
     error, trace = _storable(error), _storable(trace)
-    _close(record, status=JobRun.Status.FAILED, error=error, traceback=trace)
+    if not _close(record, status=JobRun.Status.FAILED, error=error, traceback=trace):
+        # Until its lease ends the row stands in the way of the redelivery.
+        retry_after_s = _lease_left_s(record)
     return Outcome(ending=ending, error=error, retry_after_s=retry_after_s)
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx2
 from django.conf import settings
@@ -28,7 +29,11 @@ class Calls:
         # reading them takes longer than most tests.
         no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._http = httpx2.Client(
-            base_url=address, timeout=TIMEOUT_S, trust_env=False, verify=no_certificates
+            base_url=address,
+            headers={"Host": urlsplit(settings.APP_URL).netloc},  # as a proxy in front says it
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            verify=no_certificates,
         )
         self.answers: list[httpx2.Response] = []
 

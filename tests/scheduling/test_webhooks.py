@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -18,6 +19,7 @@ from scheduling.registry import registry
 from scheduling.run import JobResult
 from scheduling.runner import LEASE_GRACE_S
 from tests.scheduling.calls import PATH, TIMESTAMP, Calls, bearer, error_of
+from tests.scheduling.server import running_server
 from tests.scheduling.work import DONE, Gate, Work, fail_with
 
 SYNC_SITES = "/api/cron/sync-sites"
@@ -357,3 +359,17 @@ def test_json_is_read_whatever_its_content_type(calls: Calls, work: Work) -> Non
         answer = calls.deliver(content_type, body={"size": 1}, headers=headers)
         assert answer.status_code == 200
     assert [run.payload for run in work.runs] == [{"size": 1}] * 2 * len(types)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_behind_https_no_webhook_is_redirected(settings: Settings, tmp_path: Path) -> None:
+    settings.APP_URL = "https://board.example"
+    server = running_server(tmp_path, APP_URL=settings.APP_URL)
+    with server as running, Calls(running.address) as calls:
+        assert calls.call("GET", "/admin/").status_code == 301
+        assert calls.deliver("msg_1", "GET", SYNC_SITES).status_code == 200
+        assert calls.deliver("msg_2", "GET", SYNC_SITES + "/").status_code == 404
+        assert calls.call("POST", SYNC_SITES).status_code == 401
+        too_large = calls.with_secret(path=SYNC_SITES, body=b" " * (LIMIT + 1))
+        assert (too_large.status_code, "larger than" in error_of(too_large)) == (413, True)
+    assert JobRun.objects.get().message_id == "msg_1"

@@ -1,0 +1,84 @@
+"""The product under gunicorn, as a process of its own that a test may kill."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+from django.conf import settings
+from django.db import connection
+
+PROJECT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """address: where it listens. log: the file with all that it says."""
+
+    address: str
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+    def kill(self) -> None:
+        """End the master and its worker as a power cut does; repeat at will."""
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@contextmanager
+def running_server(directory: Path, **environment: str) -> Iterator[Server]:
+    """Serve tests/scheduling/application.py, on the test's own database unless told otherwise."""
+    log = directory / "server.log"
+    given = {
+        "DATABASE_URL": database_url(),
+        "REDIS_URL": settings.REDIS_URL,
+        "LOG_FILE": "",
+        "DEBUG": "false",
+        **environment,
+    }
+    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as output:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        options = ["--bind", f"fd://{listener.fileno()}", "--no-control-socket"]
+        options += ["--worker-class", "gthread", "--threads", "8", "--log-level", "warning"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", *options, "tests.scheduling.application"],
+            cwd=PROJECT,
+            env={**os.environ, **given},
+            stdout=output,
+            stderr=output,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+    # Only the server has the socket now, so nobody waits at the door of a dead one.
+    server = Server(address=address, log=log, process=process)
+    try:
+        _wait_until_ready(server)
+        yield server
+    finally:
+        server.kill()
+
+
+def database_url() -> str:
+    """The address of the database of this test, which has another name than that of the run."""
+    address = urlsplit(os.environ["DATABASE_URL"])
+    return address._replace(path="/" + connection.settings_dict["NAME"]).geturl()
+
+
+def _wait_until_ready(server: Server) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and server.process.poll() is None:
+        with suppress(httpx2.TransportError):
+            if httpx2.get(f"{server.address}/healthz", trust_env=False).status_code == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"The server did not start:\n{server.log.read_text()}")
