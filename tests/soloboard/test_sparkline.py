@@ -1,0 +1,87 @@
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soloboard.sparkline import HEIGHT, MARGIN, WIDTH, Point, draw
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+STEP = timedelta(minutes=15)
+
+
+def points(*values: int | None, failed: frozenset[int] = frozenset()) -> list[Point]:
+    return [
+        Point(at=START + STEP * number, value=value, failed=number in failed)
+        for number, value in enumerate(values)
+    ]
+
+
+def test_line_goes_from_the_first_to_the_last_point() -> None:
+    course = draw(points(0, 10), "Latency")
+    assert course is not None
+    assert course.line == f"M{MARGIN} {HEIGHT - MARGIN}L{WIDTH - MARGIN} {MARGIN}"
+
+
+def test_missing_value_is_a_gap_and_not_a_zero() -> None:
+    course = draw(points(5, 5, None, 5, 5), "Latency")
+    assert course is not None
+    assert course.line.count("M") == 2
+    assert f" {HEIGHT - MARGIN}" not in course.line
+
+
+def test_long_time_without_attempts_is_a_gap() -> None:
+    before = points(5, 5, 5, 5)
+    after = [Point(at=point.at + timedelta(hours=5), value=5) for point in before]
+    course = draw([*before, *after], "Latency")
+    assert course is not None
+    assert course.line.count("M") == 2
+
+
+def test_lone_value_between_gaps_is_a_dot() -> None:
+    course = draw(points(5, None, 7, None, 5, 5), "Latency")
+    assert course is not None
+    assert course.line.count("h0") == 2
+
+
+def test_failed_attempts_are_marked() -> None:
+    course = draw(points(5, None, 5, failed=frozenset({1})), "Latency")
+    assert course is not None
+    assert course.failures == f"M{WIDTH // 2} {HEIGHT}v-6"
+
+
+def test_course_is_told_in_words() -> None:
+    course = draw(points(5, None, 1200, 7, failed=frozenset({1})), "Latency", "{:,} ms".format)
+    assert course is not None
+    assert course.words == (
+        "Latency over 45 minutes: lowest 5 ms, highest 1,200 ms, last 7 ms; 1 of 4 attempts failed."
+    )
+
+
+def test_one_value_has_no_course() -> None:
+    assert draw(points(None, 5, None), "Latency") is None
+
+
+def test_nothing_has_no_course() -> None:
+    assert draw([], "Latency") is None
+
+
+@given(st.lists(st.none() | st.integers(-(10**18), 10**18), min_size=2, max_size=96))
+def test_every_line_stays_inside_the_picture(values: list[int | None]) -> None:
+    course = draw(points(*values), "Revenue")
+    if course is None:
+        assert sum(value is not None for value in values) < 2
+        return
+    pairs = course.line.replace("h0", "").replace("M", " M").replace("L", " L").split(" M")
+    corners = [
+        corner for piece in pairs for corner in piece.replace(" L", "|").split("|") if corner
+    ]
+    assert len(corners) == sum(value is not None for value in values)
+    for corner in corners:
+        x, y = map(int, corner.split())
+        assert MARGIN <= x <= WIDTH - MARGIN
+        assert MARGIN <= y <= HEIGHT - MARGIN
+
+
+def test_points_at_one_instant_can_be_drawn() -> None:
+    course = draw([Point(at=START, value=1), Point(at=START, value=2)], "Latency")
+    assert course is not None
