@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.exceptions import DisallowedHost
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
@@ -54,6 +55,9 @@ def answer_exception(error: Exception, context: dict[str, Any]) -> Response | No
     """REST framework's exception handler: one shape for every error."""
     if isinstance(error, SERVICE_AWAY):
         return retry_later("The database or Redis is away.", SERVICE_RETRY_AFTER_S)
+    if isinstance(error, DataError):
+        # Nearly always a zero byte in an address or a query; JSON with one is refused earlier.
+        return Response(error_body("PostgreSQL cannot hold one of the values."), status=400)
     if isinstance(error, QStashProblem):
         return Response(error_body(str(error)), status=502)
     if isinstance(error, DjangoValidationError):
