@@ -1,12 +1,12 @@
 """The page that shows everything at a glance: sites, the health of their syncs, jobs."""
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
@@ -114,15 +114,18 @@ class Card:
         return days if days is not None and days <= TLS_WARNING_DAYS else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What the charts need of one attempt."""
+class Measured(NamedTuple):
+    """What the charts need of one attempt; a tuple, because there are tens of thousands.
 
-    at: datetime
+    at_s: POSIX time in seconds.
+    revenue_minor: by currency; None when the attempt found no data.
+    """
+
+    at_s: float
     failed: bool
     latency_ms: int | None
     visitors: int | None
-    revenue_minor: Mapping[str, int]
+    revenue_minor: Mapping[str, int] | None
 
 
 def site_cards() -> list[Card]:
@@ -158,7 +161,7 @@ def _figures(snapshot: Mapping[str, Any], history: Sequence[Measured]) -> list[F
     figures = []
     for currency, minor in snapshot.get("revenue_minor", {}).items():
         show = partial(money, currency=currency)
-        points = [_point(entry, entry.revenue_minor.get(currency)) for entry in history]
+        points = [_point(entry, (entry.revenue_minor or {}).get(currency)) for entry in history]
         figures.append(_figure(f"Revenue, {currency}", minor, points, show))
     if snapshot.get("visitors") is not None:
         points = [_point(entry, entry.visitors) for entry in history]
@@ -187,7 +190,7 @@ def _figure(
 
 
 def _point(entry: Measured, value: int | None) -> Point:
-    return Point(at=entry.at, value=value, failed=entry.failed)
+    return Point(at_s=entry.at_s, value=value, failed=entry.failed)
 
 
 def money(minor: int, currency: str) -> str:
@@ -203,35 +206,29 @@ def with_unit(value: float, unit: str) -> str:
     return f"{text}%" if unit == "%" else f"{text} {unit}".strip()
 
 
-#: The newest attempts of every site. For each site the index on site and time is read for as many
-#: rows as are wanted, however long the history is; a window function would read all of it.
+#: The newest attempts of every site, one row for each site. The index on site and time is read for
+#: as many attempts as are wanted, however long the history is; a window function would read all.
 HISTORY = """
-SELECT site.id, point.taken_at, point.state, (point.data->>'latency_ms')::bigint,
-    (point.data->>'visitors')::bigint, NULLIF(point.data->'revenue_minor', '{}')::text
+SELECT site.id, json_agg(json_build_array(
+    extract(epoch FROM point.taken_at), point.state <> ALL (%s), point.data->'latency_ms',
+    point.data->'visitors', point.data->'revenue_minor'
+) ORDER BY point.taken_at)::text
 FROM monitored_sites AS site
 CROSS JOIN LATERAL (
     SELECT taken_at, state, data FROM site_snapshots
     WHERE site_id = site.id ORDER BY taken_at DESC LIMIT %s
 ) AS point
-ORDER BY site.id, point.taken_at
+GROUP BY site.id
 """
 
 
 def _history() -> dict[int, list[Measured]]:
-    history = defaultdict(list)
     with connection.cursor() as cursor:
-        cursor.execute(HISTORY, [POINTS])
-        for site_id, at, state, latency_ms, visitors, revenue in cursor:
-            history[site_id].append(
-                Measured(
-                    at=at,
-                    failed=state not in GOOD,
-                    latency_ms=latency_ms,
-                    visitors=visitors,
-                    revenue_minor=json.loads(revenue) if revenue else {},
-                )
-            )
-    return history
+        cursor.execute(HISTORY, [list(GOOD), POINTS])
+        return {
+            site_id: [Measured(*attempt) for attempt in json.loads(attempts)]
+            for site_id, attempts in cursor
+        }
 
 
 # --- Syncs ----------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from statistics import median
 
@@ -17,9 +16,14 @@ LARGEST_STEP = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One attempt. value: what was measured, or None; failed: whether to mark it as such."""
+    """One attempt.
 
-    at: datetime
+    at_s: POSIX time in seconds.
+    value: what was measured, or None.
+    failed: whether to mark it as such.
+    """
+
+    at_s: float
     value: int | None
     failed: bool = False
 
@@ -80,7 +84,7 @@ def _pieces(
     """Cut where a value is missing, and where the time between two points is unusually long."""
     piece: list[tuple[int, Point]] = []
     for x, point in dots:
-        is_far = piece and (point.at - piece[-1][1].at).total_seconds() > longest_step_s
+        is_far = piece and point.at_s - piece[-1][1].at_s > longest_step_s
         if piece and (point.value is None or is_far):
             yield piece
             piece = []
@@ -91,22 +95,19 @@ def _pieces(
 
 
 def _longest_step_s(points: Sequence[Point]) -> float:
-    return LARGEST_STEP * median((b.at - a.at).total_seconds() for a, b in pairwise(points))
+    return LARGEST_STEP * median(b.at_s - a.at_s for a, b in pairwise(points))
 
 
 def _xs(points: Sequence[Point]) -> list[int]:
-    start, end = points[0].at, points[-1].at
-    span = (end - start).total_seconds() or 1.0
-    return [
-        round(MARGIN + (point.at - start).total_seconds() / span * (WIDTH - 2 * MARGIN))
-        for point in points
-    ]
+    start_s, end_s = points[0].at_s, points[-1].at_s
+    scale = (WIDTH - 2 * MARGIN) / ((end_s - start_s) or 1.0)
+    return [round(MARGIN + (point.at_s - start_s) * scale) for point in points]
 
 
 def _in_words(
     points: Sequence[Point], values: Sequence[int], name: str, show: Callable[[int], str]
 ) -> str:
-    hours = (points[-1].at - points[0].at).total_seconds() / 3600
+    hours = (points[-1].at_s - points[0].at_s) / 3600
     time = f"{hours:.0f} hours" if hours >= 2 else f"{hours * 60:.0f} minutes"
     failed = sum(point.failed for point in points)
     return (
