@@ -232,8 +232,18 @@ class ScheduledJob(models.Model):
             raise ValidationError(
                 {"url": "This address belongs to this installation; choose the job instead."}
             )
+        if self.job:
+            self._clean_method(self.job)
         if self.job_key and self.body:
             self._clean_job_body()
+
+    def _clean_method(self, job: Job) -> None:
+        # Its webhook answers 405 to any other, and QStash would try in vain for ever.
+        methods = sorted({job.method, "POST"})
+        if self.method not in methods:
+            raise ValidationError(
+                {"method": f"The job {job.name} is called with {' or '.join(methods)}."}
+            )
 
     def _clean_job_body(self) -> None:
         try:

@@ -14,7 +14,7 @@ from django.utils.module_loading import autodiscover_modules
 from scheduling.run import JobResult, Run
 
 JobFunction = Callable[[Run], JobResult]
-Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Method = Literal["GET", "POST"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Job:
     key: stable name; part of the schedule's id at QStash.
     path: where its webhook lives below /api/, without slashes at the ends. Jobs may share a path
         when their bodies hold different values of `action`.
+    method: of its schedule. A POST runs it in any case, a GET only where this says so.
     cron: five fields, in `timezone`.
     retry_delay_ms: QStash's expression for the wait before a retry, in milliseconds; "" for its own
         back-off.

@@ -45,6 +45,13 @@ def test_each_field_says_what_is_allowed(field: str, value: Any, says: str) -> N
     assert says in complaint(field, **{field: value})
 
 
+def test_a_job_is_scheduled_with_a_method_that_its_webhook_answers() -> None:
+    wrong = complaint("method", job_key="sync-sites", method="PUT")
+    assert wrong == "The job SoloBoard Data Sync is called with GET or POST."
+    for method in ("GET", "POST"):
+        scheduled_job(job_key="sync-sites", method=method).full_clean()
+
+
 def test_host_names_without_a_dot_are_addresses() -> None:
     scheduled_job(url="http://nas:8080/hook").full_clean()
 
