@@ -1,11 +1,16 @@
 """One attempt at one site: what came of it, and when the next one may be made."""
 
+import asyncio
+import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from encryption.keyring import DecryptionFailed
 from sites.models import STATE_OF_HEALTH, MonitoredSite
 from sites.outbound import Outbound
 from sites.platforms.base import (
@@ -37,20 +42,23 @@ LONGEST_WAIT = timedelta(hours=1)
 LONGEST_WAIT_WHEN_DOWN = timedelta(minutes=5)
 #: A platform may ask for patience, but not make a site leave the rotation.
 LONGEST_RETRY_AFTER = timedelta(hours=6)
+#: The client keeps the time limit of a fetch and says what it was waiting for; only a platform that
+#: waits for something else is cut off, this much later.
+CUT_OFF_GRACE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """What one fetch came to.
+    """What one fetch came to, fit to be stored.
 
-    snapshot: None when no measurement could be had; `reason` then says why.
+    snapshot: JSON; None when no measurement could be had, and `reason` then says why.
     """
 
     site: MonitoredSite
     made_at: datetime
     state: State
     reason: str = ""
-    snapshot: Snapshot | None = None
+    snapshot: str | None = None
     retry_after_s: float | None = None
 
     @property
@@ -71,10 +79,12 @@ class Attempt:
     def _backoff(self) -> timedelta:
         longest = LONGEST_WAIT_WHEN_DOWN if self.state == State.DOWN else LONGEST_WAIT
         doublings = min(self.failures - 1, 10)
-        return min(FIRST_WAIT * (1 << doublings), longest)
+        return min(FIRST_WAIT * 2.0**doublings, longest)
 
     def _asked_wait(self) -> timedelta:
-        return min(timedelta(seconds=self.retry_after_s or 0), LONGEST_RETRY_AFTER)
+        # In this order a NaN, which is smaller than nothing, becomes 0.
+        longest_s = LONGEST_RETRY_AFTER.total_seconds()
+        return timedelta(seconds=max(0.0, min(self.retry_after_s or 0.0, longest_s)))
 
 
 async def attempt(site: MonitoredSite, outbound: Outbound, *, timeout_s: float) -> Attempt:
@@ -83,32 +93,18 @@ async def attempt(site: MonitoredSite, outbound: Outbound, *, timeout_s: float) 
     """
     now = datetime.now(UTC)
     try:
-        snapshot = await _fetch(site, outbound, now, timeout_s)
+        async with asyncio.timeout(timeout_s + CUT_OFF_GRACE_S):
+            return _measured(site, now, await _fetch(site, outbound, now, timeout_s))
     except PlatformError as error:
-        return Attempt(
-            site=site,
-            made_at=now,
-            state=STATE_OF_ERROR[type(error)],
-            reason=str(error),
-            retry_after_s=error.retry_after_s,
-        )
+        return _failed(site, now, _state_of(error), str(error), error.retry_after_s)
+    except TimeoutError:
+        return _failed(site, now, State.UNAVAILABLE, f"Not done within {timeout_s:.3g} s.")
     except Exception as error:
         # Platforms are what other people add. A bug in one may cost its own sites their figures,
         # and no other site.
         logger.exception("Site %s: platform %s has a bug", site.pk, site.platform)
-        return Attempt(
-            site=site,
-            made_at=now,
-            state=State.UNAVAILABLE,
-            reason=f"The code of this platform failed ({type(error).__name__}); the log says where.",
-        )
-    return Attempt(
-        site=site,
-        made_at=now,
-        state=STATE_OF_HEALTH[snapshot.health],
-        reason=snapshot.reason,
-        snapshot=snapshot,
-    )
+        reason = f"The code of this platform failed ({type(error).__name__}); the log says where."
+        return _failed(site, now, State.UNAVAILABLE, reason)
 
 
 async def _fetch(
@@ -118,13 +114,63 @@ async def _fetch(
         platform = site.fetcher
         request = FetchRequest(
             options=platform.options(site.options),
-            credentials=site.credentials,
+            credentials=site.open_credentials(),
             time_zone=ZoneInfo(site.timezone),
             now=now,
         )
-    except (KeyError, ValueError) as error:
-        # A platform or a time zone that was valid when the site was saved, and that is not known
-        # any more.
-        raise ConfigurationRefused(f"The settings of this site cannot be used: {error}.") from error
+    except (KeyError, ValueError, DecryptionFailed) as error:
+        # A platform, a time zone or a key that was there when the site was saved, and is not now.
+        why = error.args[0] if error.args else error
+        raise ConfigurationRefused(f"The settings of this site cannot be used: {why}") from error
     async with outbound.client(timeout_s=timeout_s) as client:
         return await platform.fetch(request, client)
+
+
+def _measured(site: MonitoredSite, made_at: datetime, snapshot: Snapshot) -> Attempt:
+    return Attempt(
+        site=site,
+        made_at=made_at,
+        state=STATE_OF_HEALTH[snapshot.health],
+        reason=storable_text(snapshot.reason),
+        snapshot=storable_json(snapshot.to_json()),
+    )
+
+
+def _failed(
+    site: MonitoredSite,
+    made_at: datetime,
+    state: State,
+    reason: str,
+    retry_after_s: float | None = None,
+) -> Attempt:
+    return Attempt(
+        site=site,
+        made_at=made_at,
+        state=state,
+        reason=storable_text(reason),
+        retry_after_s=retry_after_s,
+    )
+
+
+def _state_of(error: PlatformError) -> State:
+    # A platform may have a family of its own below these.
+    for kind, state in STATE_OF_ERROR.items():
+        if isinstance(error, kind):
+            return state
+    return State.UNAVAILABLE
+
+
+# What a site sent may be quoted in a reason or a figure's name, and PostgreSQL stores neither zero
+# bytes nor halves of surrogate pairs.
+_ESCAPED_ZERO_BYTE = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def storable_text(text: str) -> str:
+    """Leave out what PostgreSQL cannot store."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def storable_json(value: Any) -> str:
+    """Write JSON without what PostgreSQL cannot store. ValueError or TypeError when it is no JSON."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _ESCAPED_ZERO_BYTE.sub(r"\1", text.encode("utf-8", "replace").decode())

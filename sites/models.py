@@ -1,14 +1,17 @@
 """Monitored sites, what was found of them, and the log of their syncs."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Self
 
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from encryption.fields import EncryptedDictField
+from encryption.keyring import keyring
 from scheduling.models import JobRun
 from scheduling.validators import validate_timezone
 from sites.platforms import PLATFORMS, get_platform
@@ -34,6 +37,13 @@ class MonitoredSiteQuerySet(models.QuerySet["MonitoredSite"]):
 
     def synced_before(self, moment: datetime) -> Self:
         return self.filter(Q(last_sync_at=None) | Q(last_sync_at__lt=moment))
+
+    def sealed(self) -> Self:
+        """Leave the credentials encrypted until `open_credentials`, so that a site whose key is
+        missing does not hide all the others.
+        """
+        sealed = Cast("credentials", models.TextField())
+        return self.defer("credentials").annotate(sealed_credentials=sealed)
 
 
 class MonitoredSite(models.Model):
@@ -82,6 +92,9 @@ class MonitoredSite(models.Model):
 
     objects = MonitoredSiteQuerySet.as_manager()
 
+    #: As the database holds them; only on sites that were read `sealed`.
+    sealed_credentials: str
+
     #: What a person edits; a save of these does not touch what a sync wrote meanwhile.
     EDITABLE = (
         "name",
@@ -107,6 +120,14 @@ class MonitoredSite(models.Model):
             raise ValidationError(
                 {"platform": f"No platform {self.platform!r}; there are: {', '.join(PLATFORMS)}."}
             )
+
+    def open_credentials(self) -> dict[str, str]:
+        """The credentials by name. Raises DecryptionFailed when their key is missing."""
+        if "credentials" in self.get_deferred_fields():
+            sealed = self.sealed_credentials
+            self.credentials = json.loads(keyring().decrypt(sealed)) if sealed else {}
+        credentials: dict[str, str] = self.credentials
+        return credentials
 
     @property
     def fetcher(self) -> Platform:

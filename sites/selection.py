@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from scheduling.errors import PayloadRefused
+from sites.attempts import storable_text
 from sites.models import MonitoredSite, MonitoredSiteQuerySet
 from sites.platforms import PLATFORMS
 
@@ -14,7 +15,7 @@ from sites.platforms import PLATFORMS
 class Selection:
     """All due sites, or some of them.
 
-    sites: names; they are fetched even while they wait after a failure.
+    sites: names; they are fetched even while they wait after a failure, and when disabled.
     platform: key of a platform, or "" for any.
     stale_minutes: only sites whose last snapshot is at least this old, or None.
     started_at: of the run that this one continues; what it has tried is left out.
@@ -50,7 +51,8 @@ class Selection:
         sites = MonitoredSite.objects.due(now=now, attempted_before=attempted_before)
         if self.sites:
             named = MonitoredSite.objects.filter(name__in=self.sites)
-            self._refuse_missing(set(named.values_list("name", flat=True)))
+            if self.started_at is None:  # Later on a site may well have gone.
+                self._refuse_missing(set(named.values_list("name", flat=True)))
             sites = named.exclude(last_attempt_at__gte=attempted_before).longest_waiting_first()
         if self.platform:
             sites = sites.filter(platform=self.platform)
@@ -67,6 +69,9 @@ class Selection:
 def _read_sites(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise PayloadRefused("'sites' must be a list of names.")
+    for name in value:
+        if storable_text(name) != name:
+            raise PayloadRefused(f"There is no site named {name!r}.")
     return tuple(value)
 
 
