@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 
 WIDTH = 240
 HEIGHT = 36
@@ -12,6 +11,8 @@ MARGIN = 3
 TICK = 6
 #: Two points further apart than this many usual distances are not joined: nobody looked between.
 LARGEST_STEP = 3
+#: A lone value is drawn as a dash of this length.
+DASH = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,7 @@ class Point:
 class Sparkline:
     """Path data for a viewBox of WIDTH by HEIGHT, and the same in words.
 
-    line: the values, in pieces where there are gaps; a lone value is a piece of no length, which
-        round line caps show as a dot.
+    line: the values, in pieces where there are gaps; a lone value is a short dash.
     failures: a tick at the lower edge for each failed attempt.
     """
 
@@ -69,33 +69,33 @@ def _line(points: Sequence[Point], low: int, high: int) -> str:
         share = (value - low) / (high - low) if high > low else 0.0
         return round(HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN))
 
-    dots = list(zip(_xs(points), points, strict=True))
     path = []
-    for piece in _pieces(dots, _longest_step_s(points)):
-        (first_x, first), *rest = piece
-        path.append(f"M{first_x} {y(first.value or 0)}")
-        path.append("".join(f"L{x} {y(point.value or 0)}" for x, point in rest) or "h0")
+    for (first_x, first), *rest in _pieces(points):
+        path.append(f"M{first_x} {y(first)}")
+        path.append("".join(f"L{x} {y(value)}" for x, value in rest) or f"h{DASH}")
     return "".join(path)
 
 
-def _pieces(
-    dots: Sequence[tuple[int, Point]], longest_step_s: float
-) -> Iterator[list[tuple[int, Point]]]:
-    """Cut where a value is missing, and where the time between two points is unusually long."""
-    piece: list[tuple[int, Point]] = []
-    for x, point in dots:
-        is_far = piece and point.at_s - piece[-1][1].at_s > longest_step_s
-        if piece and (point.value is None or is_far):
+def _pieces(points: Sequence[Point]) -> Iterator[list[tuple[int, int]]]:
+    """Places and values, cut where one is missing and where the time between is unusually long."""
+    longest_step_s = _longest_step_s(points)
+    piece: list[tuple[int, int]] = []
+    last_s = points[0].at_s
+    for x, point in zip(_xs(points), points, strict=True):
+        if piece and (point.value is None or point.at_s - last_s > longest_step_s):
             yield piece
             piece = []
         if point.value is not None:
-            piece.append((x, point))
+            piece.append((x, point.value))
+            last_s = point.at_s
     if piece:
         yield piece
 
 
 def _longest_step_s(points: Sequence[Point]) -> float:
-    return LARGEST_STEP * median(b.at_s - a.at_s for a, b in pairwise(points))
+    # The upper quartile, because runs by hand come between those of the schedule.
+    steps_s = sorted(later.at_s - earlier.at_s for earlier, later in pairwise(points))
+    return LARGEST_STEP * steps_s[len(steps_s) * 3 // 4]
 
 
 def _xs(points: Sequence[Point]) -> list[int]:

@@ -35,10 +35,17 @@ def test_long_time_without_attempts_is_a_gap() -> None:
     assert course.line.count("M") == 2
 
 
+def test_attempts_by_hand_between_those_of_the_schedule_make_no_gap() -> None:
+    by_hand = [Point(at_s=START_S - 5 * number, value=5) for number in (2, 1)]
+    course = draw([*by_hand, *points(5, 5, 5, 5, 5)], "Latency")
+    assert course is not None
+    assert course.line.count("M") == 1
+
+
 def test_lone_value_between_gaps_is_a_dot() -> None:
     course = draw(points(5, None, 7, None, 5, 5), "Latency")
     assert course is not None
-    assert course.line.count("h0") == 2
+    assert course.line.count("h1") == 2
 
 
 def test_failed_attempts_are_marked() -> None:
@@ -69,7 +76,7 @@ def test_every_line_stays_inside_the_picture(values: list[int | None]) -> None:
     if course is None:
         assert sum(value is not None for value in values) < 2
         return
-    pairs = course.line.replace("h0", "").replace("M", " M").replace("L", " L").split(" M")
+    pairs = course.line.replace("h1", "").replace("M", " M").replace("L", " L").split(" M")
     corners = [
         corner for piece in pairs for corner in piece.replace(" L", "|").split("|") if corner
     ]
