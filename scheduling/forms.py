@@ -18,6 +18,27 @@ STORED = "Stored, and never shown again: {masked}. A line here replaces or adds 
 NOT_STORED = "One 'Name: value' a line. Encrypted, and never shown again."
 
 
+#: Offered while typing; any other expression may be typed as well.
+CADENCES = (
+    ("*/5 * * * *", "every 5 minutes"),
+    ("*/10 * * * *", "every 10 minutes"),
+    ("*/15 * * * *", "every 15 minutes"),
+    ("*/30 * * * *", "every 30 minutes"),
+    ("0 * * * *", "every hour"),
+)
+
+
+class CadenceInput(forms.TextInput):
+    """A text field that offers the usual cadences."""
+
+    template_name = "scheduling/cadence.html"
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context = super().get_context(name, value, {**(attrs or {}), "list": f"{name}-cadences"})
+        context["widget"]["cadences"] = CADENCES
+        return context
+
+
 class DurationField(forms.Field):
     """Seconds, written as 300, 300s or 5m."""
 
@@ -67,6 +88,7 @@ class ScheduledJobForm(forms.ModelForm):
             "name", "key", "description", "enabled", "cron", "timezone", "job_key", "url", "method", "body",
             "headers", "retries", "retry_delay_ms", "timeout_s", "label", "callback_url", "failure_callback_url",
         )  # fmt: skip
+        widgets = {"cron": CadenceInput(attrs={"class": "vTextField", "spellcheck": "false"})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -185,6 +185,14 @@ def test_deleting_several_removes_them_at_qstash(founder: Client, remote: QStash
     assert not {"soloboard-one", "soloboard-two"} & left
 
 
+def test_usual_cadences_are_offered_and_others_may_be_typed(founder: Client) -> None:
+    text = page(founder.get(f"{LIST}add/"))
+    for cron in ("*/5 * * * *", "*/10 * * * *", "*/15 * * * *", "*/30 * * * *", "0 * * * *"):
+        assert f'<option value="{cron}">' in text
+    save(founder, cron="7 3 * * SUN")
+    assert ScheduledJob.objects.get().cron == "7 3 * * SUN"
+
+
 def test_the_list_shows_words_next_fire_and_last_run(founder: Client) -> None:
     ScheduledJob.objects.bulk_create([scheduled_job(job_key="sync-sites", cron="*/15 * * * *")])
     JobRun.objects.create(
