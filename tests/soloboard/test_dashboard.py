@@ -135,7 +135,9 @@ def test_failed_attempts_are_gaps_in_the_course() -> None:
     course = card.figures[0].course
     assert course is not None
     assert (
-        course.failures.count("M") == SiteSnapshot.objects.filter(site=row, data__isnull=True).count() == 6
+        course.failures.count("M")
+        == SiteSnapshot.objects.filter(site=row, data__isnull=True).count()
+        == 6
     )
 
 
