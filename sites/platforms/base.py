@@ -180,12 +180,14 @@ class UrlField(forms.CharField):
 class Platform(ABC):
     """A kind of site: where its figures come from and what has to be known to get them.
 
+    description: one sentence for whoever chooses among the platforms.
     Options: the public settings. Its cleaned data are JSON values and are stored as they are.
     Credentials: the secrets; every field is a string, stored encrypted and never shown again.
     """
 
     key: ClassVar[str]
     name: ClassVar[str]
+    description: ClassVar[str]
     Options: ClassVar[type[forms.Form]]
     Credentials: ClassVar[type[forms.Form]] = forms.Form
 

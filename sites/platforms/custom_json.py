@@ -22,11 +22,13 @@ from sites.platforms.base import (
     UrlField,
 )
 
-_FIGURES_HELP = f"""One figure per line: name [unit] = expression * factor.
-The expression is JMESPath on the answer; unit and factor may be left out. visitors and sales are
-counts; revenue needs its currency, [EUR] for 12.99 or [EUR minor] for 1299, and may have a line
-for each currency; other names are yours (lower case). At most {mapping.MAX_LINES} lines.
-Example: revenue [EUR] = sum(orders[].to_number(total))"""
+_FIGURES_HELP = (
+    "One figure per line: name [unit] = expression * factor. The expression is JMESPath on the "
+    "answer; unit and factor may be left out. visitors and sales are counts; revenue needs its "
+    "currency, [EUR] for 12.99 or [EUR minor] for 1299, and may have a line for each currency; "
+    f"other names are yours (lower case). At most {mapping.MAX_LINES} lines. "
+    "Example: revenue [EUR] = sum(orders[].to_number(total))"
+)
 
 # RFC 9110, 5.6.2: the characters of a header's name.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -129,6 +131,7 @@ class CustomJson(Platform):
 
     key = "custom_json"
     name = "Custom JSON"
+    description = "Figures from any address that answers in JSON, such as your own application."
     Options = Options
     Credentials = Credentials
 

@@ -117,6 +117,7 @@ class Uptime(Platform):
 
     key = "uptime"
     name = "Uptime"
+    description = "Is the page there, is it quick, does it say what it should?"
     Options = Options
 
     async def fetch(self, request: FetchRequest, client: Client) -> Snapshot:

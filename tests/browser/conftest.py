@@ -30,8 +30,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(HERE):
             # The tests of a file share one browser, so they stay together on one worker.
             item.add_marker(pytest.mark.xdist_group(f"browser-{item.path.stem}"))
-            # WhiteNoise misses the folder of `collectstatic`, which tests do without.
-            item.add_marker(pytest.mark.filterwarnings("ignore:No directory at"))
 
 
 # Not for the whole session: while it runs, Playwright keeps an event loop on this thread, on which

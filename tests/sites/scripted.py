@@ -16,6 +16,7 @@ class Scripted(Platform):
 
     key = "scripted"
     name = "Scripted"
+    description = "Answers as a test tells it to."
 
     class Options(forms.Form):
         fetch = forms.CharField()

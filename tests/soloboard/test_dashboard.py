@@ -13,7 +13,7 @@ from soloboard.dashboard import POINTS, money, site_cards, sync_health, with_uni
 from tests.browser.world import build_world, site
 
 # WhiteNoise misses the folder of `collectstatic`, which tests do without.
-pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
+pytestmark = pytest.mark.django_db
 
 State = MonitoredSite.State
 NOW = datetime(2026, 3, 4, 12, 0, 30, tzinfo=UTC)

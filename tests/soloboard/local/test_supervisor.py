@@ -22,7 +22,7 @@ import psutil
 import psycopg
 import pytest
 
-from soloboard.local.environment import GENERATED_SECRETS
+from soloboard.local.environment import DEMO, GENERATED_SECRETS
 from soloboard.local.process import pause
 from soloboard.local.qstash import VARIABLES as QSTASH_VARIABLES
 from tests.soloboard.local.conftest import REPOSITORY
@@ -267,7 +267,7 @@ def test_services_that_are_configured_are_not_started(
     )
     owner = own(**ELSEWHERE).wait_until_up()
     assert "SoloBoard runs at https://a.example\n" in owner.said
-    assert set(local_variables(project)) == set(GENERATED_SECRETS)
+    assert set(local_variables(project)) == {*GENERATED_SECRETS, *DEMO}
     assert not {"postgres", "valkey"} & {path.name for path in (project / "var").iterdir()}
 
 
