@@ -81,19 +81,30 @@ class MonitoredSiteAdmin(admin.ModelAdmin):
         change: bool = False,
         **kwargs: Any,
     ) -> Any:
+        if obj and obj.platform not in PLATFORMS:
+            kwargs["fields"] = ["name", "enabled", "timezone"]
+            return super().get_form(request, obj, change=change, **kwargs)
         platform = obj.fetcher if obj else PLATFORMS[request.GET["platform"]]
         kwargs["fields"] = None
         return super().get_form(request, obj, change=change, form=form_for(platform), **kwargs)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MonitoredSite]:
+        return MonitoredSite.objects.sealed()
+
+    def has_change_permission(self, request: HttpRequest, obj: MonitoredSite | None = None) -> bool:
+        # Without the code of its platform a site can be looked at and deleted, and no more.
+        has_code = obj is None or obj.platform in PLATFORMS
+        return has_code and super().has_change_permission(request, obj)
 
     def get_fieldsets(self, request: HttpRequest, obj: MonitoredSite | None = None) -> Any:
         form = self.get_form(request, obj)
         options = [name for name in form.base_fields if name.startswith(OPTION)]
         credentials = [name for name in form.base_fields if name.startswith(CREDENTIAL)]
-        if obj and obj.credentials:
+        if obj and obj.has_credentials:
             credentials.append("forget_credentials")
         sets = [
             (None, {"fields": ["name", "enabled", "timezone"]}),
-            (form.platform.name, {"fields": options}),
+            (obj.platform_name if obj else form.platform.name, {"fields": options}),
             ("Credentials", {"fields": credentials}),
         ]
         if obj:
@@ -106,8 +117,18 @@ class MonitoredSiteAdmin(admin.ModelAdmin):
         return ("reason", "freshness", "snapshot", "history") if obj else ()
 
     def save_model(self, request: HttpRequest, obj: MonitoredSite, form: Any, change: bool) -> None:
-        # A sync may have written its results since the form was opened.
-        obj.save(update_fields=MonitoredSite.EDITABLE if change else None)
+        if change:
+            obj.save_settings()
+        else:
+            obj.save()
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Count the history instead of listing it: a site has a hundred snapshots a day."""
+        history = SiteSnapshot.objects.filter(site__in=[site.pk for site in objs]).count()
+        counts = {"monitored sites": len(objs), "snapshots": history}
+        return [str(site) for site in objs], counts, set(), []
 
     @admin.display(description="Platform", ordering="platform")
     def platform_name(self, site: MonitoredSite) -> str:

@@ -10,6 +10,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from encryption.keyring import DecryptionFailed
 from scheduling.models import JobRun
 from sites.configuration import clean_credentials, clean_options
 from sites.jobs import request_sync
@@ -18,7 +19,8 @@ from sites.platforms import PLATFORMS
 
 
 class MonitoredSiteSerializer(serializers.ModelSerializer):
-    """A site. Options that are left out take the defaults of its platform.
+    """A site. Options that are left out take the defaults of its platform, or with PATCH what is
+    stored.
 
     credentials: written only. Those that are left out keep what is stored; `credential_names` tells
         which are.
@@ -46,30 +48,40 @@ class MonitoredSiteSerializer(serializers.ModelSerializer):
             "not_before",
         ]  # fmt: skip
 
-    def get_credential_names(self, site: MonitoredSite) -> list[str]:
-        return sorted(site.credentials)
+    def get_credential_names(self, site: MonitoredSite) -> list[str] | None:
+        """None when the key of the credentials is missing."""
+        try:
+            return sorted(site.open_credentials())
+        except DecryptionFailed:
+            return None
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         site = self.instance if isinstance(self.instance, MonitoredSite) else MonitoredSite()
-        platform = PLATFORMS[attrs.get("platform", site.platform)]
-        if site.pk and platform.key != site.platform:
+        if site.pk and attrs.get("platform", site.platform) != site.platform:
             raise serializers.ValidationError(
                 {"platform": "The platform of a site cannot be changed; add another site."}
             )
-        options = {**platform.options(site.options), **attrs.get("options", {})}
+        platform = PLATFORMS.get(attrs.get("platform", site.platform))
+        if platform is None:
+            raise serializers.ValidationError(
+                {"platform": f"No platform {site.platform!r} any more; only delete the site."}
+            )
+        kept = site.options if self.partial else {}
+        options = {**platform.options(kept), **attrs.get("options", {})}
         attrs["options"] = _at_field("options", clean_options, platform, options)
-        attrs["credentials"] = _at_field(
-            "credentials",
-            clean_credentials, platform, attrs["options"], attrs.get("credentials", {}), site.credentials,
-        )  # fmt: skip
+        typed, stored = attrs.pop("credentials", {}), _readable_credentials(site)
+        credentials = _at_field(
+            "credentials", clean_credentials, platform, attrs["options"], typed, stored
+        )
+        if credentials != stored:
+            attrs["credentials"] = credentials
         return attrs
 
     def update(self, instance: MonitoredSite, validated_data: dict[str, Any]) -> MonitoredSite:
         for name, value in validated_data.items():
             setattr(instance, name, value)
         instance.not_before = None
-        # A sync may have written its results since the site was read.
-        instance.save(update_fields=MonitoredSite.EDITABLE)
+        instance.save_settings()
         return instance
 
 
@@ -95,7 +107,7 @@ class SyncLogCursor(CursorPagination):
 class MonitoredSiteViewSet(viewsets.ModelViewSet):
     """The monitored sites."""
 
-    queryset = MonitoredSite.objects.all()
+    queryset = MonitoredSite.objects.sealed()
     serializer_class = MonitoredSiteSerializer
     pagination_class = SiteCursor
 
@@ -115,6 +127,13 @@ class SyncLogViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     queryset = SyncLog.objects.all()
     serializer_class = SyncLogSerializer
     pagination_class = SyncLogCursor
+
+
+def _readable_credentials(site: MonitoredSite) -> dict[str, str]:
+    try:
+        return site.open_credentials()
+    except DecryptionFailed:
+        return {}  # Those that the options need must be entered again.
 
 
 def _at_field(field: str, clean: Any, *args: Any) -> Any:

@@ -1,13 +1,14 @@
 """The form of a site in the admin: its own fields, then those of its platform."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.forms.utils import pretty_name
 
+from encryption.keyring import DecryptionFailed
 from sites.configuration import clean_credentials, clean_options
 from sites.models import MonitoredSite
 from sites.platforms.base import Platform
@@ -15,6 +16,10 @@ from sites.platforms.base import Platform
 OPTION = "option_"
 CREDENTIAL = "credential_"
 STORED = "Stored, and never shown again. Leave empty to keep it."
+UNREADABLE = (
+    "What is stored needs a key that SOLOBOARD_SECRET_KEYS does not hold. "
+    "Add the key there, or enter all credentials again."
+)
 
 
 class MonitoredSiteForm(forms.ModelForm):
@@ -36,11 +41,24 @@ class MonitoredSiteForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         for name, value in self.platform.options(self.instance.options).items():
             self.initial.setdefault(OPTION + name, value)
-        for name in self.instance.credentials:
-            if field := self.fields.get(CREDENTIAL + name):
-                field.help_text = STORED
-        if not self.instance.credentials:
+        self._stored = self._open_credentials()
+        if not self.instance.has_credentials:
             del self.fields["forget_credentials"]
+
+    def _open_credentials(self) -> dict[str, str]:
+        """The stored credentials; the help texts of their fields tell about them."""
+        try:
+            stored: dict[str, str] = self.instance.open_credentials()
+        except DecryptionFailed:
+            self._explain([name for name in self.fields if name.startswith(CREDENTIAL)], UNREADABLE)
+            return {}
+        self._explain([CREDENTIAL + name for name in stored], STORED)
+        return stored
+
+    def _explain(self, names: Iterable[str], help_text: str) -> None:
+        for name in names:
+            if field := self.fields.get(name):
+                field.help_text = help_text
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -48,20 +66,21 @@ class MonitoredSiteForm(forms.ModelForm):
         options = self._take(OPTION, lambda: clean_options(self.platform, self._typed(OPTION)))
         if options is None:
             return cleaned
-        stored = {} if cleaned.get("forget_credentials") else self.instance.credentials
+        forgets = bool(cleaned.get("forget_credentials"))
+        stored = {} if forgets else self._stored
         credentials = self._take(
             CREDENTIAL,
             lambda: clean_credentials(self.platform, options, self._typed(CREDENTIAL), stored),
         )
-        if credentials is not None:
-            self._store(options, credentials)
-        return cleaned
-
-    def _store(self, options: dict[str, Any], credentials: dict[str, str]) -> None:
+        if credentials is None:
+            return cleaned
+        self.instance.options = options
+        if forgets or credentials != self._stored:
+            self.instance.credentials = credentials
         # What was wrong with the old settings says nothing of the new ones, so the site is due at
         # once.
-        self.instance.options, self.instance.credentials = options, credentials
         self.instance.not_before = None
+        return cleaned
 
     def _typed(self, prefix: str) -> dict[str, Any]:
         """The posted values of the platform's fields, by their names there; an unticked box is

@@ -95,7 +95,7 @@ class MonitoredSite(models.Model):
     #: As the database holds them; only on sites that were read `sealed`.
     sealed_credentials: str
 
-    #: What a person edits; a save of these does not touch what a sync wrote meanwhile.
+    #: What a person edits.
     EDITABLE = (
         "name",
         "platform",
@@ -128,6 +128,20 @@ class MonitoredSite(models.Model):
             self.credentials = json.loads(keyring().decrypt(sealed)) if sealed else {}
         credentials: dict[str, str] = self.credentials
         return credentials
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether any are stored, be they readable or not."""
+        is_sealed = "credentials" in self.get_deferred_fields()
+        return bool(self.sealed_credentials if is_sealed else self.credentials)
+
+    def save_settings(self) -> None:
+        """Save what a person edits, and nothing that a sync may have written meanwhile.
+
+        Credentials that were neither opened nor set stay as they are, readable or not.
+        """
+        untouched = self.get_deferred_fields()
+        self.save(update_fields=[name for name in self.EDITABLE if name not in untouched])
 
     @property
     def fetcher(self) -> Platform:

@@ -120,7 +120,7 @@ def test_a_success_ends_the_wait_and_the_count(state: State) -> None:
 # --- What goes wrong becomes a state --------------------------------------------------------------
 
 
-class QuotaUsedUp(PlatformUnavailable):
+class KeyExpired(CredentialsRefused):
     """A platform's own kind of a known error."""
 
 
@@ -135,7 +135,7 @@ class StrangeError(PlatformError):
         (ConfigurationRefused("no such host"), State.MISCONFIGURED),
         (BadResponse("not JSON"), State.MISCONFIGURED),
         (PlatformUnavailable("503"), State.UNAVAILABLE),
-        (QuotaUsedUp("tomorrow again"), State.UNAVAILABLE),
+        (KeyExpired("make a new one"), State.CREDENTIALS_REFUSED),
         (StrangeError("who knows"), State.UNAVAILABLE),
     ],
 )

@@ -38,7 +38,7 @@ def test_what_somebody_edits_in_mid_sync_stays(
     def edit() -> None:
         edited = MonitoredSite.objects.get()
         edited.name, edited.enabled, edited.credentials = "Store", False, {"token": "made-up"}
-        edited.save(update_fields=MonitoredSite.EDITABLE)
+        edited.save_settings()
 
     website.pages["/shop"] = during(edit)
     run_sync()
@@ -53,7 +53,7 @@ def test_a_failure_of_old_settings_does_not_make_the_new_ones_wait(
     site = add_site("shop", failures=9)
 
     def edit() -> None:
-        MonitoredSite.objects.get().save(update_fields=MonitoredSite.EDITABLE)
+        MonitoredSite.objects.get().save_settings()
 
     website.pages["/shop"] = during(edit, status=500)
     run_sync()
@@ -68,7 +68,7 @@ def test_a_save_of_stale_settings_does_not_undo_what_the_sync_wrote(
     opened = MonitoredSite.objects.get()
     run_sync()
     opened.enabled = False
-    opened.save(update_fields=MonitoredSite.EDITABLE)
+    opened.save_settings()
     site = MonitoredSite.objects.get()
     assert (site.enabled, site.state) == (False, State.UP)
     assert site.last_snapshot is not None

@@ -12,7 +12,7 @@ from scheduling.models import JobRun
 from scheduling.registry import registry
 from scheduling.runner import Call
 from sites.jobs import SYNC_SITES
-from sites.models import SiteSnapshot, SyncLog
+from sites.models import MonitoredSite, SiteSnapshot, SyncLog
 from sites.platforms import PLATFORMS
 
 
@@ -39,7 +39,10 @@ class Command(BaseCommand):
         payload = {name: value for name, value in selection.items() if value not in (None, [])}
         last_log = SyncLog.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         # Rich writes to anything with write(), as Django's wrapper of stdout has.
-        console = Console(file=cast("IO[str]", self.stdout), highlight=False)
+        # A name or a remark is text, whatever brackets and colons it has.
+        console = Console(
+            file=cast("IO[str]", self.stdout), highlight=False, markup=False, emoji=False
+        )
         with _progress(console) as progress:
             task = progress.add_task("Syncing", total=None)
             finish(
@@ -63,16 +66,14 @@ def _progress(console: Console) -> Progress:
 
 def _print_table(console: Console, logs: Any) -> None:
     table = Table("Site", "State", "Latency", "Remark")
-    results = (
-        SiteSnapshot.objects.filter(sync_log__in=logs).select_related("site").order_by("site__name")
-    )
-    for result in results:
-        latency_ms = (result.data or {}).get("latency_ms")
+    results = SiteSnapshot.objects.filter(sync_log__in=logs).order_by("site__name")
+    for name, state, reason, data in results.values_list("site__name", "state", "reason", "data"):
+        latency_ms = (data or {}).get("latency_ms")
         table.add_row(
-            result.site.name,
-            result.get_state_display(),
+            name,
+            MonitoredSite.State(state).label,
             "" if latency_ms is None else f"{latency_ms} ms",
-            result.reason,
+            reason,
         )
     console.print(table)
     synced, failed = sum(log.sites_synced for log in logs), sum(log.sites_failed for log in logs)
