@@ -24,10 +24,12 @@ logger = logging.getLogger(__name__)
 
 #: A service of ours that is away and may come back.
 SERVICE_AWAY = (OperationalError, InterfaceError, RedisConnectionError, RedisTimeoutError)
-SERVICE_RETRY_AFTER_S = 30
+SERVICE_RETRY_AFTER_S = 60
 #: After the time that QStash waits for it, a run may take this much longer before it counts as
 #: dead.
 LEASE_GRACE_S = 30
+#: Each try loses to another call that ended or began at the same instant, so a few are plenty.
+CLAIM_TRIES = 10
 #: Of a job's time, this share is kept back to write results and to answer.
 RESERVED_SHARE = 0.1
 
@@ -89,6 +91,14 @@ def run_job(job: Job, call: Call) -> Outcome:
         raise
 
 
+def record_refusal(job_key: str, call: Call, error: str) -> None:
+    """Leave a record of a call that was refused before any job could be run for it."""
+    _record(
+        job_key, call, JobRun.Status.FAILED,
+        lease_s=0, finished_at=timezone.now(), duration_ms=0, error=_storable(error),
+    )  # fmt: skip
+
+
 def timestamp() -> str:
     """Now, in UTC, as ISO 8601 with milliseconds and Z."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -98,7 +108,7 @@ def _claim(job: Job, call: Call) -> JobRun | Outcome:
     """Insert the running row, or say what stands in the way. The constraints of JobRun decide a
     race.
     """
-    while True:
+    for _ in range(CLAIM_TRIES):
         try:
             with transaction.atomic():
                 return _open(job, call, JobRun.Status.RUNNING)
@@ -113,6 +123,7 @@ def _claim(job: Job, call: Call) -> JobRun | Outcome:
             return _answer_for(in_the_way, job, call)
         except IntegrityError:
             continue  # The same message was recorded as skipped at the same instant.
+    raise RuntimeError(f"Job {job.key} could not be claimed in {CLAIM_TRIES} tries.")
 
 
 def _timeout_s(job: Job, call: Call) -> int:
@@ -124,9 +135,15 @@ def _timeout_s(job: Job, call: Call) -> int:
 
 
 def _open(job: Job, call: Call, status: JobRun.Status, **fields: Any) -> JobRun:
+    return _record(job.key, call, status, lease_s=_timeout_s(job, call) + LEASE_GRACE_S, **fields)
+
+
+def _record(
+    job_key: str, call: Call, status: JobRun.Status, *, lease_s: int, **fields: Any
+) -> JobRun:
     now = timezone.now()
     return JobRun.objects.create(
-        job_key=job.key,
+        job_key=job_key,
         trigger=call.trigger,
         caller=call.caller,
         message_id=call.message_id,
@@ -135,7 +152,7 @@ def _open(job: Job, call: Call, status: JobRun.Status, **fields: Any) -> JobRun:
         attempt=call.attempt,
         status=status,
         started_at=now,
-        lease_expires_at=now + timedelta(seconds=_timeout_s(job, call) + LEASE_GRACE_S),
+        lease_expires_at=now + timedelta(seconds=lease_s),
         **fields,
     )
 

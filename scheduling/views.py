@@ -24,7 +24,7 @@ from scheduling.models import JobRun
 from scheduling.qstash import CALLER_HEADER, TRIGGER_HEADER, QStashProblem
 from scheduling.registry import Job, registry
 from scheduling.responses import answer_outcome, refusal
-from scheduling.runner import Call, Outcome, run_job
+from scheduling.runner import Call, Outcome, record_refusal, run_job
 from scheduling.signatures import Signature
 from scheduling.sync import Plan, make_plan, publish_payload, reconcile
 
@@ -73,10 +73,16 @@ class JobWebhook(APIView):
             job = _choose_job(self.path, payload)
         except PayloadRefused as error:
             logger.warning("Call of %s refused: %s", request.path, error)
+            record_refusal(self._job_key(), _read_call(request, {}), str(error))
             return refusal(str(error), to_qstash=to_qstash)
         outcome = run_job(job, _read_call(request, payload))
         _hand_on(job, outcome)
         return answer_outcome(outcome, to_qstash=to_qstash)
+
+    def _job_key(self) -> str:
+        """What a call is recorded under that names no job: the path, where there are several."""
+        jobs = registry.at(self.path)
+        return jobs[0].key if len(jobs) == 1 else self.path
 
 
 class InitView(APIView):

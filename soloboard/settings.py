@@ -238,6 +238,8 @@ LOGGING = {
                     "filename": LOG_FILE,
                     "formatter": "line",
                     "encoding": "utf-8",
+                    # An error may quote half of a surrogate pair, and must not cost its line.
+                    "errors": "backslashreplace",
                 }
             }
             if LOG_FILE

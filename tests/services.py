@@ -37,6 +37,7 @@ SETTINGS = {
     # Port 1 is reserved and closed: what reaches for QStash unasked fails at once.
     "QSTASH_URL": "http://127.0.0.1:1",
     "APP_URL": "http://testserver.example",
+    "LOG_FILE": "-",
 }
 
 

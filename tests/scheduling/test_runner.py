@@ -171,7 +171,7 @@ def test_work_that_lost_its_connection_is_to_be_tried_again() -> None:
         return DONE
 
     outcome = run_work(work)
-    assert (outcome.ending, outcome.retry_after_s) == (Ending.RETRY_LATER, 30)
+    assert (outcome.ending, outcome.retry_after_s) == (Ending.RETRY_LATER, 60)
     assert outcome.error == "The database or Redis is away."
     record = JobRun.objects.get()
     assert record.status == "failed"

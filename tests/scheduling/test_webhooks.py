@@ -186,6 +186,9 @@ def test_a_body_that_can_never_succeed_is_given_up(
         assert error_of(answer).startswith(message)
     assert [record.getMessage() for record in caplog.records if message in record.getMessage()]
     assert work.runs == []
+    refused = JobRun.objects.values_list("status", "message_id", "caller")
+    assert set(refused) == {("failed", "msg_1", "QStash"), ("failed", "", "Bearer")}
+    assert all(run.error.startswith(message) for run in JobRun.objects.all())
 
 
 def test_a_payload_that_the_job_refuses_is_given_up_and_recorded(calls: Calls, work: Work) -> None:
