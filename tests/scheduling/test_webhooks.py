@@ -135,10 +135,10 @@ def test_a_bearer_call_during_a_run_is_skipped_each_time(
     [
         (RetryLater("The platform rests.", retry_after_s=17), "The platform rests.", "17"),
         (RetryLater("The platform rests."), "The platform rests.", "60"),
-        (OperationalError("gone"), "The database or Redis is away.", "30"),
-        (InterfaceError("gone"), "The database or Redis is away.", "30"),
-        (RedisConnectionError("gone"), "The database or Redis is away.", "30"),
-        (RedisTimeoutError("gone"), "The database or Redis is away.", "30"),
+        (OperationalError("gone"), "The database or Redis is away.", "60"),
+        (InterfaceError("gone"), "The database or Redis is away.", "60"),
+        (RedisConnectionError("gone"), "The database or Redis is away.", "60"),
+        (RedisTimeoutError("gone"), "The database or Redis is away.", "60"),
     ],
 )
 def test_a_fault_that_may_pass_is_to_be_tried_again(
