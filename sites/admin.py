@@ -51,10 +51,25 @@ class PlatformFilter(admin.SimpleListFilter):
         return queryset.filter(platform=self.value()) if self.value() else queryset
 
 
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(state.value, state.label) for state in MonitoredSite.State]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[MonitoredSite]
+    ) -> QuerySet[MonitoredSite]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(pk__in=MonitoredSite.objects.shown_as(str(self.value())))
+
+
 @admin.register(MonitoredSite)
 class MonitoredSiteAdmin(admin.ModelAdmin):
     list_display = ("name", "platform_name", "shown_state", "freshness", "latency", "enabled")
-    list_filter = (PlatformFilter, "state", "enabled")
+    list_filter = (PlatformFilter, StateFilter, "enabled")
     search_fields = ("name",)
     actions = ("sync_now",)
 

@@ -35,6 +35,13 @@ class MonitoredSiteQuerySet(models.QuerySet["MonitoredSite"]):
     def longest_waiting_first(self) -> Self:
         return self.order_by(F("last_attempt_at").asc(nulls_first=True), "pk")
 
+    def shown_as(self, state: str) -> Self:
+        """Those whose `shown_state` it is."""
+        state_of = MonitoredSite.State
+        unconfirmed = self.model.objects.synced_before(timezone.now() - STALE_AFTER)
+        stale = Q(enabled=True, state__in=[state_of.UP, state_of.SLOW], pk__in=unconfirmed)
+        return self.filter(stale) if state == state_of.STALE else self.filter(~stale, state=state)
+
     def synced_before(self, moment: datetime) -> Self:
         return self.filter(Q(last_sync_at=None) | Q(last_sync_at__lt=moment))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from scheduling.errors import PayloadRefused
@@ -91,11 +91,12 @@ def _read_minutes(value: object) -> int:
 def _read_moment(value: object) -> datetime:
     try:
         moment = datetime.fromisoformat(str(value))
-    except ValueError as error:
+        if moment.tzinfo is None:
+            raise PayloadRefused("'started_at' must name its offset from UTC.")
+        # Near the ends of the calendar an offset leads out of it.
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise PayloadRefused("'started_at' must be a time in ISO 8601.") from error
-    if moment.tzinfo is None:
-        raise PayloadRefused("'started_at' must name its offset from UTC.")
-    return moment
 
 
 _READERS: dict[str, Callable[[object], Any]] = {

@@ -96,6 +96,24 @@ def test_only_a_good_state_of_an_enabled_site_goes_stale(
     assert site.shown_state == state
 
 
+@pytest.mark.django_db
+def test_sites_are_found_by_the_state_that_is_shown() -> None:
+    now = timezone.now()
+    ages = {"fresh": now, "old": now - STALE_AFTER - timedelta(minutes=1), "never": None}
+    for age, last_sync_at in ages.items():
+        for state in State.values:
+            for enabled in (True, False):
+                add(
+                    f"{age} {state} {enabled}",
+                    state=state,
+                    last_sync_at=last_sync_at,
+                    enabled=enabled,
+                )
+    for state in State:
+        found = set(MonitoredSite.objects.shown_as(state))
+        assert found == {site for site in MonitoredSite.objects.all() if site.shown_state == state}
+
+
 def test_every_health_is_a_state() -> None:
     assert set(STATE_OF_HEALTH) == set(Health)
 

@@ -44,6 +44,8 @@ def test_a_selection_survives_its_way_through_a_message(selection: Selection) ->
         ({"stale_minutes": 10**12}, "'stale_minutes' must be a whole number"),
         ({"started_at": "yesterday"}, "'started_at' must be a time"),
         ({"started_at": None}, "'started_at' must be a time"),
+        ({"started_at": "0001-01-01T00:00:00+23:59"}, "'started_at' must be a time"),
+        ({"started_at": "9999-12-31T23:59:59-23:59"}, "'started_at' must be a time"),
         ({"started_at": "2026-02-07T10:30:00"}, "'started_at' must name its offset"),
     ],
 )
