@@ -53,13 +53,15 @@ def _site_notices() -> Iterator[Notice]:
             yield Notice(
                 kind=KIND_OF_STATE[state],
                 text=f"{_many(count, 'site')}: {state.label}",
-                url=f"{url}?state__exact={state}",
+                url=f"{url}?state={state}",
             )
     measured = sites.filter(state__in=(State.UP, State.SLOW))
     if stale := measured.synced_before(timezone.now() - STALE_AFTER).count():
         minutes = int(STALE_AFTER.total_seconds() // 60)
         yield Notice(
-            kind="warn", text=f"{_many(stale, 'site')}: not synced for {minutes} minutes", url=url
+            kind="warn",
+            text=f"{_many(stale, 'site')}: not synced for {minutes} minutes",
+            url=f"{url}?state={State.STALE}",
         )
 
 
