@@ -2,19 +2,20 @@
 
 import functools
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from cron_descriptor import CasingTypeEnum, Options, get_description
 from django.contrib import admin, messages
+from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince, timeuntil
 
 from scheduling import sync
 from scheduling.cron import DESCRIPTORS
@@ -85,28 +86,25 @@ class ScheduledJobAdmin(admin.ModelAdmin):
         if not job.enabled:
             return "—"
         instants = job.next_fire_times(1)
-        return format_html("in {}", timeuntil(instants[0])) if instants else "never"
+        return str(naturaltime(instants[0])) if instants else "never"
 
     @admin.display(description="Next fire times")
     def next_fire_times(self, job: ScheduledJob) -> SafeString | str:
         if not job.pk:
             return "Shown once the schedule is saved."
-        zone = ZoneInfo(job.timezone)
-        rows = [
-            f"{instant.astimezone(zone):%a %d %b %Y %H:%M %Z} ({instant:%H:%M} UTC)"
-            for instant in job.next_fire_times(NEXT_FIRE_TIMES)
-        ]
+        instants = job.next_fire_times(NEXT_FIRE_TIMES)
+        rows = [(_at(instant, job.timezone),) for instant in instants]
         return (
-            format_html("<br>".join(["{}"] * len(rows)), *rows)
+            format_html_join(SafeString("<br>"), "{}", rows)
             if rows
-            else "None while it is disabled."
+            else "None: it is disabled, or names a day that never comes."
         )
 
     @admin.display(description="Last run", ordering="last_start")
     def last_run(self, job: Any) -> SafeString | str:
         if not job.last_start:
             return "—"
-        return format_html("{} {} ago", pill(job.last_status), timesince(job.last_start))
+        return format_html("{} {}", pill(job.last_status), naturaltime(job.last_start))
 
     @admin.display(description="At QStash")
     def at_qstash(self, job: ScheduledJob) -> SafeString:
@@ -246,6 +244,11 @@ def cron_in_words(cron: str) -> str:
     options.casing_type = CasingTypeEnum.Sentence
     options.use_24hour_time_format = True
     return str(get_description(DESCRIPTORS.get(cron.strip(), cron), options))
+
+
+def _at(instant: datetime, zone_name: str) -> str:
+    local = f"{instant.astimezone(ZoneInfo(zone_name)):%a %d %b %Y %H:%M %Z}"
+    return local if zone_name == "UTC" else f"{local} ({instant:%H:%M} UTC)"
 
 
 def _text(error: Exception) -> str:

@@ -3,12 +3,12 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 
 from scheduling.admin import pill
 from scheduling.forms import pretty_json
@@ -160,7 +160,7 @@ class MonitoredSiteAdmin(admin.ModelAdmin):
 
     @admin.display(description="Last sync", ordering="last_sync_at")
     def freshness(self, site: MonitoredSite) -> str:
-        return f"{timesince(site.last_sync_at)} ago" if site.last_sync_at else "never"
+        return str(naturaltime(site.last_sync_at)) if site.last_sync_at else "never"
 
     @admin.display(description="Latency")
     def latency(self, site: MonitoredSite) -> str:
