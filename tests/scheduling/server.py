@@ -42,7 +42,7 @@ def running_server(directory: Path, **environment: str) -> Iterator[Server]:
     given = {
         "DATABASE_URL": database_url(),
         "REDIS_URL": settings.REDIS_URL,
-        "LOG_FILE": "",
+        "LOG_FILE": "-",
         "DEBUG": "false",
         **environment,
     }
