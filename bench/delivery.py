@@ -1,7 +1,7 @@
 """Signed deliveries per second through the whole webhook, against a bare view on the same server.
 
-`python -m bench.delivery`. Every delivery is signed, claimed, run and recorded in PostgreSQL; the bare view parses
-and answers. Both are called in turns over the same number of kept connections.
+`python -m bench.delivery`. Every delivery is signed, claimed, run and recorded in PostgreSQL; the
+bare view parses and answers. Both are called in turns over the same number of kept connections.
 """
 
 import asyncio
@@ -71,7 +71,9 @@ def wait_until_up(url: str) -> None:
 
 
 async def measure(url: str) -> dict[str, list[list[float]]]:
-    """Latencies in seconds by kind and round; the first round of each kind warms up and is left out."""
+    """Latencies in seconds by kind and round; the first round of each kind warms up and is left
+    out.
+    """
     kinds: dict[str, Callable[[int], Call]] = {"webhook": signed(url), "bare view": bare(url)}
     results: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
     async with aiohttp.ClientSession() as session:

@@ -38,9 +38,7 @@ class SlowAnswer(asyncio.Protocol):
 
 async def serve(delay_s: float) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: SlowAnswer(delay_s), "127.0.0.1", 0, backlog=BACKLOG
-    )
+    server = await loop.create_server(lambda: SlowAnswer(delay_s), "127.0.0.1", 0, backlog=BACKLOG)
     print(server.sockets[0].getsockname()[1], flush=True)
     # The input closes with the process that started this one, however that ends.
     await loop.run_in_executor(None, sys.stdin.read)
