@@ -1,8 +1,8 @@
 """The HTTP client for hosts that a user named.
 
-Built on httpx2 for URLs and content decoding and httpcore2 for connections. httpx2's own client
-is not used: it logs whole URLs, keys in query parameters included, it keeps one cookie jar for
-all hosts, and to another origin it drops only the Authorization header.
+Built on httpx2 for URLs and content decoding. httpx2's own client is not used: it logs whole URLs,
+keys in query parameters included, it keeps one cookie jar for all hosts, and to another origin it
+drops only the Authorization header.
 """
 
 import asyncio
@@ -13,16 +13,21 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import httpcore2
+import h11
 import httpx2
 
 from sites.outbound.addresses import AddressRules, Network, Resolver, resolve
-from sites.outbound.connections import PinnedBackend, cause
-from sites.outbound.errors import BrokenAnswer, ConnectFailed, RequestRefused, TimedOut
+from sites.outbound.connections import Connection, Origin, connect, speak
+from sites.outbound.errors import (
+    BrokenAnswer,
+    ConnectFailed,
+    RequestRefused,
+    TimedOut,
+)
 
 MAX_BODY_BYTES = 2_000_000
 MAX_REDIRECTS = 5
@@ -31,13 +36,6 @@ MAX_REDIRECTS = 5
 _HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+(%25\w+)?")
 
 _HEADERS = {"User-Agent": "SoloBoard", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
-
-_STAGES = {
-    "connection.connect_tcp.complete": "connecting",
-    "connection.start_tls.started": "agreeing on TLS",
-    "http11.receive_response_headers.started": "waiting for its answer",
-    "http11.receive_response_body.started": "reading its answer",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +86,7 @@ class Outbound:
             allowed_networks=allowed_networks, allowed_ports=allowed_ports, resolve=resolve
         )
         self._ssl_context = ssl_context or httpx2.create_ssl_context(trust_env=False)
+        self._ssl_context.set_alpn_protocols(["http/1.1"])
 
     def client(self, *, timeout_s: float) -> "Client":
         """Return a client whose requests together may take `timeout_s` seconds."""
@@ -102,10 +101,10 @@ class Client:
     """
 
     def __init__(self, rules: AddressRules, ssl_context: ssl.SSLContext, timeout_s: float) -> None:
+        self._rules = rules
+        self._ssl_context = ssl_context
         self._deadline_s = asyncio.get_running_loop().time() + timeout_s
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=ssl_context, network_backend=PinnedBackend(rules)
-        )
+        self._connections: list[Connection] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,7 +115,8 @@ class Client:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._pool.aclose()
+        for connection in self._connections:
+            connection.close()
 
     @property
     def left_s(self) -> float:
@@ -147,16 +147,14 @@ class Client:
         started = time.perf_counter()
         with exchange.errors_in_words():
             async with asyncio.timeout(timeout_s):
-                response = await exchange.send(self._pool)
+                connection, response = await self._send(exchange)
                 while follow_redirects and exchange.follow(response):
-                    await response.aclose()
-                    response = await exchange.send(self._pool)
+                    connection.release()
+                    connection, response = await self._send(exchange)
                 latency_ms = round((time.perf_counter() - started) * 1000)
-                tls_expires_at = _tls_expires_at(response)
-                try:
-                    body, truncated = await _read_body(response, max_body_bytes)
-                finally:
-                    await response.aclose()
+                exchange.stage = "reading its answer"
+                body, truncated = await _read_body(response, max_body_bytes)
+                connection.release()
         return Answer(
             url=exchange.url,
             status=response.status_code,
@@ -164,8 +162,17 @@ class Client:
             body=body,
             truncated=truncated,
             latency_ms=latency_ms,
-            tls_expires_at=tls_expires_at,
+            tls_expires_at=connection.tls_expires_at,
         )
+
+    async def _send(self, exchange: "_Exchange") -> tuple[Connection, httpx2.Response]:
+        for connection in self._connections:
+            if connection.origin == exchange.origin and connection.is_idle:
+                break
+        else:
+            connection = await exchange.connect(self._rules, self._ssl_context)
+            self._connections.append(connection)
+        return connection, await exchange.send(connection)
 
 
 class _Exchange:
@@ -187,39 +194,48 @@ class _Exchange:
         self.redirects = 0
         self.stage = ""
 
-    async def send(self, pool: httpcore2.AsyncConnectionPool) -> httpx2.Response:
-        self.stage = "looking up its name"
-        # httpx2 adds Host and Content-Length. As str, headers could not hold what is not ASCII.
-        headers = {**_HEADERS, **self.headers}
-        request = httpx2.Request(
-            self.method,
-            self.url,
-            headers=[(name.encode(), value.encode()) for name, value in headers.items()],
-            content=self.content,
-        )
-        answered = await pool.handle_async_request(
-            httpcore2.Request(
-                method=request.method,
-                url=httpcore2.URL(
-                    scheme=self.url.raw_scheme,
-                    host=self.url.raw_host,
-                    port=self.url.port,
-                    target=self.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=self.content,
-                extensions={"trace": self._trace, "timeout": {"connect": self.timeout_s}},
-            )
-        )
-        return httpx2.Response(
-            answered.status,
-            headers=answered.headers,
-            stream=_Body(answered),
-            extensions=answered.extensions,
+    @property
+    def origin(self) -> Origin:
+        is_tls = self.url.scheme == "https"
+        return Origin(
+            host=self.url.raw_host.decode("ascii"),
+            port=self.url.port or (443 if is_tls else 80),
+            is_tls=is_tls,
         )
 
-    async def _trace(self, event: str, _: Mapping[str, Any]) -> None:
-        self.stage = _STAGES.get(event, self.stage)
+    async def connect(self, rules: AddressRules, ssl_context: ssl.SSLContext) -> Connection:
+        self.stage = "looking up its name"
+        if not self.timeout_s:
+            raise TimeoutError  # Nothing is begun that could only be cut off.
+        origin, started = self.origin, time.monotonic()
+        addresses = await rules.addresses(origin.host, origin.port)
+        self.stage = "connecting"
+        left_s = self.timeout_s - (time.monotonic() - started)
+        try:
+            connected, address = await connect(origin, addresses, left_s)
+            if origin.is_tls:
+                self.stage = "agreeing on TLS"
+            return await speak(connected, address, origin, ssl_context)
+        except TimeoutError:
+            raise
+        except OSError as exc:
+            raise ConnectFailed(f"{self.url.host} {_why_no_connection(exc)}") from exc
+
+    async def send(self, connection: Connection) -> httpx2.Response:
+        self.stage = "waiting for its answer"
+        headers = {"Host": self.url.netloc.decode("ascii"), **_HEADERS, **self.headers}
+        if self.content or self.method not in ("GET", "HEAD"):
+            headers["Content-Length"] = str(len(self.content))
+        head = await connection.send(
+            self.method,
+            self.url.raw_path,
+            # As str, headers could not hold what is not ASCII.
+            [(name.encode(), value.encode()) for name, value in headers.items()],
+            self.content,
+        )
+        return httpx2.Response(
+            head.status_code, headers=head.headers.raw_items(), stream=_Body(connection)
+        )
 
     def follow(self, response: httpx2.Response) -> bool:
         """Move on to where a response redirects to; return False when it is the final one."""
@@ -244,21 +260,19 @@ class _Exchange:
             if not self.redirects:
                 raise
             raise RequestRefused(f"{asked} redirects to where no request goes: {exc}") from exc
-        except (TimeoutError, httpcore2.TimeoutException) as exc:
+        except TimeoutError as exc:
             raise TimedOut(
                 f"{self.url.host} gave no complete answer within {round(self.timeout_s, 1):g} s"
                 f" (stopped while {self.stage})"
             ) from exc
-        except httpcore2.ConnectError as exc:
-            raise ConnectFailed(f"{self.url.host} {_why_no_connection(exc)}") from exc
-        except httpcore2.LocalProtocolError:
+        except h11.LocalProtocolError:
             raise RequestRefused(
                 f"the request to {self.url.host} has a character that HTTP headers cannot hold;"
                 " enter the header or the credential again"
             ) from None
         except httpx2.DecodingError as exc:
             raise BrokenAnswer(f"{self.url.host} sent a body that cannot be decompressed") from exc
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as exc:
+        except (h11.RemoteProtocolError, OSError) as exc:
             raise BrokenAnswer(
                 f"{self.url.host} broke the connection off or did not answer in HTTP"
                 f" (stopped while {self.stage})"
@@ -266,17 +280,13 @@ class _Exchange:
 
 
 class _Body(httpx2.AsyncByteStream):
-    """The raw body of httpcore2's response as httpx2 takes it for decoding."""
+    """The body of an answer as httpx2 takes it for decoding."""
 
-    def __init__(self, answered: httpcore2.Response) -> None:
-        self._answered = answered
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._answered.aiter_stream():
-            yield part
-
-    async def aclose(self) -> None:
-        await self._answered.aclose()
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._connection.body()
 
 
 def parse_url(url: str, base: httpx2.URL | None = None) -> httpx2.URL:
@@ -315,16 +325,9 @@ async def _read_body(response: httpx2.Response, limit: int) -> tuple[bytes, bool
     return bytes(body), False
 
 
-def _tls_expires_at(response: httpx2.Response) -> datetime | None:
-    tls = response.extensions["network_stream"].get_extra_info("ssl_object")
-    if tls is None:
-        return None
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(tls.getpeercert()["notAfter"]), UTC)
-
-
-def _why_no_connection(exc: httpcore2.ConnectError) -> str:
-    if cause(exc, ConnectionRefusedError):
+def _why_no_connection(exc: OSError) -> str:
+    if isinstance(exc, ConnectionRefusedError):
         return "refused the connection"
-    if cause(exc, ssl.SSLError):
+    if isinstance(exc, ssl.SSLError):
         return "does not speak TLS properly on this port"
     return "cannot be reached"

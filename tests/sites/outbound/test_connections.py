@@ -92,3 +92,68 @@ def test_https_to_a_port_that_speaks_plain_http_says_so() -> None:
             await left.wait()
 
     asyncio.run(run())
+
+
+def sent_twice(answer: bytes | None, method: str = "GET") -> tuple[list[bytes], int]:
+    """Send a request two times with one client; return the bodies and the number of connections."""
+
+    async def run() -> tuple[list[bytes], int]:
+        async with Loopback(answer) as server, outbound().client(timeout_s=10) as client:
+            bodies = [(await client.request(method, server.url())).body for _ in range(2)]
+            return bodies, server.connections
+
+    return asyncio.run(run())
+
+
+def test_a_connection_that_the_host_keeps_is_used_again() -> None:
+    assert sent_twice(http("fine")) == ([b"fine", b"fine"], 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http("fine", headers={"Connection": "close"}),
+        b"HTTP/1.0 200 OK\r\n\r\nfine",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine",
+    ],
+    ids=["announced", "old protocol", "unannounced"],
+)
+def test_a_connection_that_the_host_closes_is_replaced(answer: bytes) -> None:
+    assert sent_twice(answer) == ([b"fine", b"fine"], 2)
+
+
+def test_an_answer_to_head_has_no_body_whatever_its_length_says() -> None:
+    assert sent_twice(b"HTTP/1.1 200 Whole\r\nContent-Length: 4\r\n\r\n", "HEAD") == ([b"", b""], 1)
+
+
+def test_informational_answers_are_passed_over() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+    assert sent_twice(early + http("fine"))[0] == [b"fine", b"fine"]
+
+
+def test_a_body_in_chunks_is_put_together() -> None:
+    chunks = (
+        b"HTTP/1.1 200 Whole\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nfi\r\n2\r\nne\r\n0\r\n\r\n"
+    )
+    assert sent_twice(chunks) == ([b"fine", b"fine"], 1)
+
+
+@pytest.mark.parametrize(("content", "length"), [(b"{}", "2"), (b"", "0")])
+def test_a_post_says_how_long_it_is(content: bytes, length: str) -> None:
+    async def run() -> None:
+        async with Loopback(http()) as server, outbound().client(timeout_s=10) as client:
+            await client.request("POST", server.url(), content=content)
+            assert server.requests[0].headers["content-length"] == length
+            assert server.requests[0].body == content
+
+    asyncio.run(run())
+
+
+def test_two_requests_at_once_do_not_share_a_connection() -> None:
+    async def run() -> int:
+        async with Loopback(http("fine")) as server, outbound().client(timeout_s=10) as client:
+            answers = await asyncio.gather(*(client.request("GET", server.url()) for _ in range(3)))
+            assert [answer.body for answer in answers] == [b"fine"] * 3
+            return server.connections
+
+    assert asyncio.run(run()) == 3
