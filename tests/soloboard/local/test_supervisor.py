@@ -298,10 +298,16 @@ def ordinary_command() -> list[str]:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     # setpriv gives up its rights in the moment it becomes Python, so only what Python starts
     # shows whether the account can reach it.
-    attempt = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
+    attempt = (
+        "import subprocess, sys; "
+        "subprocess.run([sys.executable, '-c', 'import soloboard.local.supervisor'], check=True)"
+    )
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     for python in (sys.executable, shutil.which(version, path="/usr/local/bin:/usr/bin")):
         command = [*step_down, str(python)]
-        tried = subprocess.run([*command, "-c", attempt], capture_output=True, check=False)
+        tried = subprocess.run(
+            [*command, "-c", attempt], env=environment, cwd="/", capture_output=True, check=False
+        )
         if tried.returncode == 0:
             return command
-    pytest.skip(f"no {version} that an ordinary account can run")
+    pytest.skip(f"an ordinary account can reach no {version} or not this checkout")
