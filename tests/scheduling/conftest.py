@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import pytest
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
+from qstash import QStash
 
 from scheduling.registry import registry
+from tests.qstash import running_qstash
 from tests.scheduling.calls import Calls
 from tests.scheduling.work import Work
 
@@ -51,3 +53,22 @@ def refuse_secrets(settings: Settings, *texts: str) -> None:
     for text in texts:
         for secret in secrets:
             assert secret not in text
+
+
+@pytest.fixture(scope="session")
+def qstash_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The QStash server of this repository, and what it says about itself."""
+    with running_qstash(tmp_path_factory.mktemp("qstash") / "state.sqlite3") as variables:
+        yield variables
+
+
+@pytest.fixture
+def remote(qstash_server: dict[str, str], settings: Settings) -> Iterator[QStash]:
+    """That server as the app knows it, empty; the returned client looks at it past the app."""
+    settings.QSTASH_URL = qstash_server["QSTASH_URL"]
+    settings.QSTASH_TOKEN = qstash_server["QSTASH_TOKEN"]
+    client = QStash(settings.QSTASH_TOKEN, base_url=settings.QSTASH_URL, retry=False)
+    for schedule in client.schedule.list():
+        client.schedule.delete(schedule.schedule_id)
+    yield client
+    client.http._client.close()  # The SDK has no close of its own.

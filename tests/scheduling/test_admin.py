@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,6 @@ from qstash import QStash
 
 from scheduling.admin import cron_in_words
 from scheduling.models import JobRun, ScheduledJob
-from tests.qstash import running_qstash
 from tests.scheduling.factories import scheduled_job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,21 +36,6 @@ FORM = {
     "callback_url": "",
     "failure_callback_url": "",
 }
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with running_qstash(tmp_path_factory.mktemp("qstash") / "state.sqlite3") as variables:
-        yield variables
-
-
-@pytest.fixture
-def remote(server: dict[str, str], settings: Settings) -> Iterator[QStash]:
-    settings.QSTASH_URL = server["QSTASH_URL"]
-    settings.QSTASH_TOKEN = server["QSTASH_TOKEN"]
-    client = QStash(server["QSTASH_TOKEN"], base_url=server["QSTASH_URL"], retry=False)
-    yield client
-    client.http._client.close()  # The SDK has no close of its own.
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -6,26 +5,14 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
+from qstash import QStash
 
 from scheduling.models import JobRun, ScheduledJob
-from tests.qstash import running_qstash
 from tests.scheduling.factories import scheduled_job
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 JOB = {"key": "report", "name": "Report", "url": "https://example.com/r", "cron": "0 7 * * MON"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with running_qstash(tmp_path_factory.mktemp("qstash") / "state.sqlite3") as variables:
-        yield variables
-
-
-@pytest.fixture
-def _qstash(server: dict[str, str], settings: Settings) -> None:
-    settings.QSTASH_URL = server["QSTASH_URL"]
-    settings.QSTASH_TOKEN = server["QSTASH_TOKEN"]
 
 
 @pytest.fixture
@@ -49,7 +36,7 @@ def test_nobody_but_staff_gets_in(path: str, staff: Client) -> None:
     assert staff.get(path).status_code == 200
 
 
-@pytest.mark.usefixtures("_qstash")
+@pytest.mark.usefixtures("remote")
 def test_a_schedule_is_made_changed_and_removed(staff: Client) -> None:
     made = post(staff, "/api/jobs", JOB)
     assert made.status_code == 201, made.content
@@ -111,7 +98,7 @@ def test_an_edit_is_kept_and_marked_when_qstash_is_away(staff: Client) -> None:
     assert "cannot be reached" in answer.json()["push_error"]
 
 
-@pytest.mark.usefixtures("_qstash")
+@pytest.mark.usefixtures("remote")
 def test_pause_resume_and_run_are_one_call_each(staff: Client, settings: Settings) -> None:
     settings.APP_URL = "http://127.0.0.1:1"
     scheduled_job(job_key="sync-sites").save()
@@ -152,9 +139,8 @@ def test_the_schema_is_valid_and_names_the_webhooks(staff: Client) -> None:
 
 
 def test_init_shows_a_plan_and_then_does_it(
-    server: dict[str, str], settings: Settings, staff: Client
+    remote: QStash, settings: Settings, staff: Client
 ) -> None:
-    settings.QSTASH_URL, settings.QSTASH_TOKEN = server["QSTASH_URL"], server["QSTASH_TOKEN"]
     bearer = {"Authorization": f"Bearer {settings.CRON_SECRET}"}
     assert Client().get("/api/init").status_code == 401
     assert Client().get("/api/init", headers=bearer).json()["plan"]["create"] == ["sync-sites"]

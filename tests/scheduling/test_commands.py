@@ -12,22 +12,9 @@ from scheduling.errors import PayloadRefused, RetryLater
 from scheduling.models import JobRun, ScheduledJob
 from scheduling.registry import Job, registry
 from scheduling.run import JobResult, Run
-from tests.qstash import running_qstash
 from tests.scheduling.factories import scheduled_job
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with running_qstash(tmp_path_factory.mktemp("qstash") / "state.sqlite3") as variables:
-        yield variables
-
-
-@pytest.fixture
-def _qstash(server: dict[str, str], settings: Settings) -> None:
-    settings.QSTASH_URL = server["QSTASH_URL"]
-    settings.QSTASH_TOKEN = server["QSTASH_TOKEN"]
 
 
 @pytest.fixture
@@ -55,7 +42,7 @@ def run(*arguments: str) -> str:
     return out.getvalue()
 
 
-@pytest.mark.usefixtures("_qstash")
+@pytest.mark.usefixtures("remote")
 class TestInitQStash:
     def test_dry_run_prints_the_plan_and_changes_nothing(self) -> None:
         assert "would create   sync-sites" in run("init_qstash", "--dry-run")
@@ -79,7 +66,7 @@ def test_init_qstash_says_what_to_do_when_qstash_is_away() -> None:
 
 
 class TestCheckQStash:
-    @pytest.mark.usefixtures("_qstash")
+    @pytest.mark.usefixtures("remote")
     def test_success_prints_the_promised_lines(self, settings: Settings) -> None:
         settings.APP_URL = "http://127.0.0.1:8000"
         call_command("init_qstash", stdout=StringIO())
@@ -144,7 +131,7 @@ class TestRunJob:
         with pytest.raises(CommandError, match="still going"):
             run("run_job", "work")
 
-    @pytest.mark.usefixtures("_qstash")
+    @pytest.mark.usefixtures("remote")
     def test_through_qstash_publishes_a_message(self, settings: Settings) -> None:
         settings.APP_URL = "http://127.0.0.1:1"
         out = run("run_job", "sync-sites", "--through-qstash")

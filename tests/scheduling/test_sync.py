@@ -17,30 +17,10 @@ from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
 from scheduling.qstash import QStash as QStashConnection
 from scheduling.qstash import QStashAway, QStashRefused
 from scheduling.registry import registry
-from tests.qstash import running_qstash
 from tests.scheduling.factories import scheduled_job
 
 # Pushes happen after a commit, so these tests commit.
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    state = tmp_path_factory.mktemp("qstash") / "state.sqlite3"
-    with running_qstash(state) as variables:
-        yield variables
-
-
-@pytest.fixture
-def remote(server: dict[str, str], settings: Settings) -> Iterator[QStash]:
-    """The server as the app knows it; the returned client looks at it past the app. It starts empty."""
-    settings.QSTASH_URL = server["QSTASH_URL"]
-    settings.QSTASH_TOKEN = server["QSTASH_TOKEN"]
-    client = QStash(server["QSTASH_TOKEN"], base_url=server["QSTASH_URL"], retry=False)
-    for schedule in client.schedule.list():
-        client.schedule.delete(schedule.schedule_id)
-    yield client
-    client.http._client.close()  # The SDK has no close of its own.
 
 
 @pytest.fixture
