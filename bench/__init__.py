@@ -1,0 +1,1 @@
+"""Benchmarks: one command each, ratios at the end. See docs/benchmarks.md."""

@@ -1,148 +1,190 @@
-"""Signed deliveries per second through the whole webhook, against a bare view on the same server.
+"""How many signed deliveries the webhooks take, against a view that does nothing.
 
-`python -m bench.delivery`. Every delivery is signed, claimed, run and recorded in PostgreSQL; the
-bare view parses and answers. Both are called in turns over the same number of kept connections.
+.venv/bin/python bench/delivery.py [--count 1000] [--rounds 5]
+
+Both are served by the web server of `make run`, at the same time, to eight callers that keep their
+connections; a delivery is verified, claimed, run, closed and answered.
 """
 
+import argparse
 import asyncio
-import http.client
-import itertools
 import json
-import os
-import socket
+import logging
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
 
-import aiohttp
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
 
-from bench.services import own_services
-from qstash_server.signing import sign
+from bench.figures import console, print_table, spread  # noqa: E402 - found only now
+from bench.servers import board, web_server  # noqa: E402
 
-ROUNDS = 5
-CALLS = 800
-CONNECTIONS = 8
-BODY = b"{}"
+BODY = b'{"note": "made up for the benchmark"}'
 
-Call = tuple[str, dict[str, str]]
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one measurement found; latencies_ms in ascending order."""
+
+    per_second: float
+    latencies_ms: Sequence[float]
+
+    def percentile_ms(self, share: float) -> float:
+        return self.latencies_ms[
+            min(len(self.latencies_ms) - 1, int(len(self.latencies_ms) * share))
+        ]
 
 
 def main() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with own_services(APP_URL=url), server(listener, url):
-            results = asyncio.run(measure(url))
-    report(results)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1000, help="calls in each measurement")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    with board("bench.settings"):
+        logging.disable(logging.INFO)
+        print_statements()
+        with web_server(PROJECT) as port:
+            measure(port, given.count, given.rounds)
 
 
-@contextmanager
-def server(listener: socket.socket, url: str) -> Iterator[None]:
-    """Gunicorn as `make run` starts it."""
-    options = ["--workers=2", "--threads=4", "--worker-class=gthread", "--no-control-socket"]
-    command = [sys.executable, "-m", "gunicorn", "bench.delivery_application", *options]
-    process = subprocess.Popen(
-        [*command, "--log-level=warning", f"--bind=fd://{listener.fileno()}"],
-        pass_fds=[listener.fileno()],
-        stderr=subprocess.DEVNULL,  # A line for each run; the same lines go nowhere in both halves.
+def measure(port: int, count: int, rounds: int) -> None:
+    outcomes: dict[str, list[Outcome]] = {"bare view": [], "delivery": []}
+    asyncio.run(call_all(port, bare_requests(count // 10)))
+    asyncio.run(call_all(port, deliveries(count // 10)))
+    for number in range(1, rounds + 1):
+        for name, requests in (
+            ("bare view", bare_requests(count)),
+            ("delivery", deliveries(count)),
+        ):
+            outcomes[name].append(asyncio.run(call_all(port, requests)))
+            console.print(
+                f"round {number} of {rounds}: {name}: {outcomes[name][-1].per_second:.0f}/s"
+            )
+    bare = statistics.median(outcome.per_second for outcome in outcomes["bare view"])
+    print_table(
+        f"{count} calls a round",
+        ["", "calls/s", "ratio", "p50 ms", "p99 ms"],
+        [
+            [
+                name,
+                spread([outcome.per_second for outcome in found]),
+                f"{statistics.median(outcome.per_second for outcome in found) / bare:.2f}",
+                spread([outcome.percentile_ms(0.5) for outcome in found]),
+                spread([outcome.percentile_ms(0.99) for outcome in found]),
+            ]
+            for name, found in outcomes.items()
+        ],
     )
-    try:
-        wait_until_up(url)
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
-def wait_until_up(url: str) -> None:
-    for _ in range(300):
-        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
-        try:
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        except OSError:
-            time.sleep(0.1)
-        finally:
-            connection.close()
-    raise RuntimeError("The server did not come up.")
+# --- Requests -------------------------------------------------------------------------------------
 
 
-async def measure(url: str) -> dict[str, list[list[float]]]:
-    """Latencies in seconds by kind and round; the first round of each kind warms up and is left
-    out.
-    """
-    kinds: dict[str, Callable[[int], Call]] = {"webhook": signed(url), "bare view": bare(url)}
-    results: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
-    async with aiohttp.ClientSession() as session:
-        for number in range(ROUNDS + 1):
-            for kind, call in kinds.items():
-                latencies_s = await one_round(session, call)
-                if number:
-                    results[kind].append(latencies_s)
-    return results
+def deliveries(count: int) -> list[list[bytes]]:
+    """Signed requests for each caller, every one a message of its own."""
+    from bench.urls import CALLERS, webhook_path
 
-
-async def one_round(session: aiohttp.ClientSession, call: Callable[[int], Call]) -> list[float]:
-    """Return the latency of each call, and as the last item the wall time of the round."""
-    latencies_s: list[float] = []
-    numbers = iter(range(CALLS))
-
-    async def connection(lane: int) -> None:
-        for _ in numbers:
-            url, headers = call(lane)
-            began = time.perf_counter()
-            async with session.post(url, data=BODY, headers=headers) as answer:
-                body = await answer.json()
-            if answer.status != http.HTTPStatus.OK or body.get("skipped"):
-                raise RuntimeError(f"{url} answered {answer.status}: {body}")
-            latencies_s.append(time.perf_counter() - began)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(connection(lane) for lane in range(CONNECTIONS)))
-    return [*latencies_s, time.perf_counter() - began]
-
-
-def signed(url: str) -> Callable[[int], Call]:
-    """Deliveries as QStash makes them; signing is the sender's work, and cheap beside the call."""
-    numbers = itertools.count()
-    key = os.environ["QSTASH_CURRENT_SIGNING_KEY"]
-
-    def call(lane: int) -> Call:
-        address = f"{url}/api/bench/{lane}"
-        signature = sign(key=key, url=address, body=BODY, now_ms=int(time.time() * 1000))
-        message_id = f"msg_{next(numbers)}"
-        return address, {
-            "Content-Type": "application/json",
-            "Upstash-Signature": signature,
-            "Upstash-Message-Id": message_id,
-        }
-
-    return call
-
-
-def bare(url: str) -> Callable[[int], Call]:
-    return lambda lane: (f"{url}/bare", {"Content-Type": "application/json"})
-
-
-def report(results: dict[str, list[list[float]]]) -> None:
-    print(
-        f"{CONNECTIONS} connections, {ROUNDS} rounds in turns of {CALLS} calls; median (min to max)"
-    )
-    for kind, rounds in results.items():
-        rates = [CALLS / calls[-1] for calls in rounds]
-        latencies_ms = sorted(1000 * s for calls in rounds for s in calls[:-1])
-        p50, p99 = (latencies_ms[int(len(latencies_ms) * share)] for share in (0.5, 0.99))
-        spread = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f}) per second"
-        print(f"{kind:10} {spread:32} p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-    ratios = [
-        bare_calls[-1] / webhook_calls[-1]
-        for webhook_calls, bare_calls in zip(results["webhook"], results["bare view"], strict=True)
+    return [
+        [delivery(webhook_path(caller)) for _ in range(count // CALLERS)]
+        for caller in range(CALLERS)
     ]
-    summary = {"webhook / bare view": round(statistics.median(ratios), 3)}
-    print(f"webhook / bare view: {json.dumps(summary['webhook / bare view'])} of the rate")
+
+
+def delivery(path: str) -> bytes:
+    return request(path, signed_headers(path))
+
+
+def signed_headers(path: str) -> dict[str, str]:
+    from django.conf import settings
+
+    from qstash_server.signing import sign
+
+    signature = sign(
+        key=settings.QSTASH_CURRENT_SIGNING_KEY,
+        url=settings.APP_URL + path,
+        body=BODY,
+        now_ms=round(time.time() * 1000),
+    )
+    return {"Upstash-Message-Id": f"msg_{uuid4().hex}", "Upstash-Signature": signature}
+
+
+def bare_requests(count: int) -> list[list[bytes]]:
+    from bench.urls import BARE_PATH, CALLERS
+
+    # With the same headers, so that the server has the same to read.
+    return [[request(BARE_PATH, signed_headers(BARE_PATH))] * (count // CALLERS)] * CALLERS
+
+
+def request(path: str, headers: dict[str, str]) -> bytes:
+    from django.conf import settings
+
+    lines = [f"POST {path} HTTP/1.1", f"Host: {settings.ALLOWED_HOSTS[0]}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(BODY)}", "", ""]
+    return "\r\n".join(lines).encode() + BODY
+
+
+# --- Callers --------------------------------------------------------------------------------------
+
+
+async def call_all(port: int, requests: Sequence[Sequence[bytes]]) -> Outcome:
+    """Each caller sends its requests one after another, on one connection."""
+    started = time.perf_counter()
+    found = await asyncio.gather(*(call_in_turn(port, own) for own in requests))
+    took_s = time.perf_counter() - started
+    latencies_ms = sorted(latency_ms for own in found for latency_ms in own)
+    return Outcome(per_second=len(latencies_ms) / took_s, latencies_ms=latencies_ms)
+
+
+async def call_in_turn(port: int, requests: Sequence[bytes]) -> list[float]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    latencies_ms = []
+    for content in requests:
+        started = time.perf_counter()
+        writer.write(content)
+        answer = await read_answer(reader)
+        latencies_ms.append((time.perf_counter() - started) * 1000)
+        if json.loads(answer)["message"] != "Nothing":
+            raise RuntimeError(f"Not done: {answer!r}")
+    writer.close()
+    return latencies_ms
+
+
+async def read_answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200 "):
+        raise RuntimeError(f"The answer was {head!r}")
+    _, _, rest = head.lower().partition(b"content-length: ")
+    return await reader.readexactly(int(rest.split(b"\r\n")[0]))
+
+
+# --- Statements -----------------------------------------------------------------------------------
+
+
+def print_statements() -> None:
+    """Show what a delivery asks of the database."""
+    from django.conf import settings
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    from bench.urls import webhook_path
+
+    path = webhook_path(0)
+    with CaptureQueriesContext(connection) as queries:
+        answer = Client(headers=signed_headers(path)).post(
+            path, BODY, content_type="application/json", SERVER_NAME=settings.ALLOWED_HOSTS[0]
+        )
+    if answer.status_code != 200:
+        raise RuntimeError(f"The answer was {answer.content!r}")
+    console.print(f"{len(queries)} SQL statements for a delivery:")
+    for query in queries.captured_queries:
+        console.print("  " + query["sql"][:90], markup=False)
 
 
 if __name__ == "__main__":

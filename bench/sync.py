@@ -1,144 +1,166 @@
-"""A sync of 2,000 uptime sites that answer after 100 ms, against the ideal and two simpler loops.
+"""How long a sync takes, against what is possible and against what is usual.
 
-`python -m bench.sync`. The ideal is sites x latency / concurrency. The bare loop sends the same
-requests with httpx2 and stores nothing; the batches wait for the slowest of ten before the next
-ten, as naive schedulers do.
+.venv/bin/python bench/sync.py [--sites 2000] [--rounds 5]
+
+All sites lie on one loopback server that answers each request after 100 ms.
 """
 
+import argparse
 import asyncio
+import logging
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import httpx2
 
-from bench.services import own_services
+from bench.figures import interleaved, print_table, spread
+from bench.servers import board, slow_server
 
-SITES = 2000
-FEW_SITES = 200
-LATENCY_S = 0.1
+LATENCY_MS = 100
 CONCURRENCY = 100
 BATCH = 10
-ROUNDS = 5
-IDEAL_S = SITES * LATENCY_S / CONCURRENCY
+REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n"
+SYNC, SOCKETS = "SoloBoard's sync", "bare asyncio sockets"
+HTTPX2, HTTPX2_FRESH = "httpx2, kept connections", "httpx2, new connections"
+BATCHES = f"httpx2, batches of {BATCH}"
+
+Fetch = Callable[[], Awaitable[object]]
 
 
 def main() -> None:
-    with (
-        slow_server() as url,
-        own_services(ALLOWED_PRIVATE_NETWORKS="127.0.0.0/8"),
-    ):
-        queries = {number: count_queries(url, number) for number in (FEW_SITES, SITES)}
-        loops: dict[str, Callable[[], float]] = {
-            "sync": lambda: run_sync(url, SITES),
-            "bare httpx2 loop": lambda: asyncio.run(bare_loop(url)),
-        }
-        for loop in loops.values():
-            loop()
-        times_s: dict[str, list[float]] = {name: [] for name in loops}
-        for _ in range(ROUNDS):
-            for name, loop in loops.items():
-                times_s[name].append(loop())
-        # Ten at a time cannot take less than a tenth of the time of a hundred; once is enough to
-        # see it.
-        times_s["batches of ten"] = [asyncio.run(batches(url))]
-    report(times_s, queries)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sites", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    with board(), slow_server(LATENCY_MS) as url:
+        logging.disable(logging.INFO)
+        measure(url, given.sites, given.rounds)
 
 
-@contextmanager
-def slow_server() -> Iterator[str]:
-    """The sites, in a process of their own."""
-    script = Path(__file__).parent / "slow_server.py"
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(round(LATENCY_S * 1000))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    if process.stdout is None or process.stdin is None:
-        raise RuntimeError("The server has no pipes.")
-    try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/"
-    finally:
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
+def measure(url: str, sites: int, rounds: int) -> None:
+    add_sites(url, sites)
+    sync_duration_s(sites)  # The first of a process pays for imports and for its connections.
+    measurements = {
+        SYNC: lambda: sync_duration_s(sites),
+        SOCKETS: lambda: duration_s(sockets(url, sites)),
+        HTTPX2: lambda: duration_s(httpx2_loop(url, sites, kept=CONCURRENCY)),
+        HTTPX2_FRESH: lambda: duration_s(httpx2_loop(url, sites, kept=0)),
+        BATCHES: lambda: duration_s(httpx2_batches(url, sites)),
+    }
+    results = interleaved(measurements, rounds)
+    ideal_s = sites * LATENCY_MS / 1000 / CONCURRENCY
+    of_sync = statistics.median(results[SYNC])
+    print_table(
+        f"{sites} sites of {LATENCY_MS} ms, {CONCURRENCY} at a time: ideal {ideal_s:.2f} s",
+        ["", "seconds", "over the ideal", "the sync takes"],
+        [
+            [name, spread(values), f"{statistics.median(values) / ideal_s:.2f} x",
+             f"{of_sync / statistics.median(values):.2f} x"]
+            for name, values in results.items()
+        ],
+    )  # fmt: skip
+    print_table(
+        "SQL statements of a sync", ["sites", "chunks", "statements"],
+        [query_count(url, 200), query_count(url, sites)],
+    )  # fmt: skip
 
 
-def make_sites(url: str, number: int) -> None:
+# --- The sync -------------------------------------------------------------------------------------
+
+
+def add_sites(url: str, count: int) -> None:
     from sites.models import MonitoredSite
 
     MonitoredSite.objects.all().delete()
     MonitoredSite.objects.bulk_create(
-        MonitoredSite(name=f"Site {n}", platform="uptime", options={"url": f"{url}{n}"})
-        for n in range(number)
+        MonitoredSite(name=f"site {number}", platform="uptime", options={"url": url})
+        for number in range(count)
     )
 
 
-def run_sync(url: str, number: int) -> float:
-    """Sync new sites as the job does, database and all; seconds."""
+def sync_duration_s(count: int) -> float:
+    """Run the job as a delivery does, its record included."""
     from scheduling.models import JobRun
     from scheduling.registry import registry
     from scheduling.runner import Call, run_job
+    from sites.jobs import SYNC_SITES
 
-    make_sites(url, number)
-    began = time.perf_counter()
-    outcome = run_job(registry["sync-sites"], Call(trigger=JobRun.Trigger.COMMAND))
-    took_s = time.perf_counter() - began
-    if (outcome.answer or {}).get("result", {}).get("success") != number:
+    started = time.perf_counter()
+    outcome = run_job(registry[SYNC_SITES], Call(trigger=JobRun.Trigger.COMMAND))
+    took_s = time.perf_counter() - started
+    if outcome.answer is None or outcome.answer["result"]["success"] != count:
         raise RuntimeError(f"Not all sites were synced: {outcome}")
     return took_s
 
 
-def count_queries(url: str, number: int) -> int:
-    """SQL statements of one sync; making the sites beforehand takes the same few for any number."""
+def query_count(url: str, count: int) -> list[str]:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
+    from sites.sync import CHUNK_SIZE
+
+    add_sites(url, count)
     with CaptureQueriesContext(connection) as queries:
-        run_sync(url, number)
-    return sum("monitored_sites" in q["sql"] or "sync_logs" in q["sql"] for q in queries)
+        sync_duration_s(count)
+    return [str(count), str(-(-count // CHUNK_SIZE)), str(len(queries))]
 
 
-async def bare_loop(url: str) -> float:
-    limits = httpx2.Limits(max_connections=CONCURRENCY, max_keepalive_connections=0)
-    numbers = iter(range(SITES))
-
-    async def work(client: httpx2.AsyncClient) -> None:
-        for number in numbers:
-            (await client.get(f"{url}{number}")).raise_for_status()
-
-    began = time.perf_counter()
-    async with httpx2.AsyncClient(limits=limits, trust_env=False) as client:
-        await asyncio.gather(*(work(client) for _ in range(CONCURRENCY)))
-    return time.perf_counter() - began
+# --- What it is measured against ------------------------------------------------------------------
 
 
-async def batches(url: str) -> float:
-    began = time.perf_counter()
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        for start in range(0, SITES, BATCH):
-            await asyncio.gather(*(client.get(f"{url}{n}") for n in range(start, start + BATCH)))
-    return time.perf_counter() - began
+def duration_s(work: Coroutine[Any, Any, None]) -> float:
+    started = time.perf_counter()
+    asyncio.run(work)
+    return time.perf_counter() - started
 
 
-def report(times_s: dict[str, list[float]], queries: dict[int, int]) -> None:
-    print(
-        f"{SITES} sites of {LATENCY_S * 1000:.0f} ms, {CONCURRENCY} at once: ideal {IDEAL_S:.2f} s"
-    )
-    for name, taken_s in times_s.items():
-        median = statistics.median(taken_s)
-        spread = f"{median:.2f} s ({min(taken_s):.2f} to {max(taken_s):.2f})"
-        print(f"{name:18} {spread:26} {median / IDEAL_S:5.2f} x ideal")
-    pairs = zip(times_s["sync"], times_s["bare httpx2 loop"], strict=True)
-    print(f"sync / bare httpx2 loop: {statistics.median(ours / bare for ours, bare in pairs):.2f}")
-    sync_s = statistics.median(times_s["sync"])
-    print(f"sync / batches of ten: {sync_s / times_s['batches of ten'][0]:.2f}")
-    print("SQL statements: " + ", ".join(f"{n} for {sites} sites" for sites, n in queries.items()))
+async def all_at(concurrency: int, count: int, fetch: Fetch) -> None:
+    """Whoever of the workers is free makes the next fetch."""
+    numbers = iter(range(count))
+
+    async def work() -> None:
+        for _ in numbers:
+            await fetch()
+
+    await asyncio.gather(*(work() for _ in range(concurrency)))
+
+
+async def sockets(url: str, count: int) -> None:
+    """What this machine can do at all: canned bytes, a new connection for each, nothing read of
+    the answer.
+    """
+    port = httpx2.URL(url).port
+
+    async def fetch() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST)
+        await reader.read(1024)
+        writer.transport.abort()
+
+    await all_at(CONCURRENCY, count, fetch)
+
+
+async def httpx2_loop(url: str, count: int, *, kept: int) -> None:
+    async with client(kept=kept) as http:
+        await all_at(CONCURRENCY, count, lambda: http.get(url))
+
+
+async def httpx2_batches(url: str, count: int) -> None:
+    """What simple schedulers do: the next batch waits for the slowest of this one."""
+    async with client(kept=BATCH) as http:
+        for _ in range(count // BATCH):
+            await asyncio.gather(*(http.get(url) for _ in range(BATCH)))
+
+
+def client(*, kept: int) -> httpx2.AsyncClient:
+    limits = httpx2.Limits(max_connections=CONCURRENCY, max_keepalive_connections=kept)
+    return httpx2.AsyncClient(limits=limits, trust_env=False, timeout=30)
 
 
 if __name__ == "__main__":

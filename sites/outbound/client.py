@@ -6,6 +6,7 @@ drops only the Authorization header.
 """
 
 import asyncio
+import functools
 import math
 import re
 import ssl
@@ -66,6 +67,12 @@ class Answer:
         ).text
 
 
+@functools.cache
+def _system_authorities() -> ssl.SSLContext:
+    # Reading them takes as long as a hundred requests, and is the same for every sync.
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 class Outbound:
     """What may be reached and which certificates are trusted; makes one client per fetch.
 
@@ -85,7 +92,7 @@ class Outbound:
         self._rules = AddressRules(
             allowed_networks=allowed_networks, allowed_ports=allowed_ports, resolve=resolve
         )
-        self._ssl_context = ssl_context or httpx2.create_ssl_context(trust_env=False)
+        self._ssl_context = ssl_context or _system_authorities()
         self._ssl_context.set_alpn_protocols(["http/1.1"])
 
     def client(self, *, timeout_s: float) -> "Client":
