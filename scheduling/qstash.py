@@ -5,7 +5,6 @@ to do.
 import contextlib
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -122,10 +121,6 @@ def connect() -> Iterator[QStash]:
         yield QStash(http)
     finally:
         http.close()
-
-
-def from_unix_ms(value: int | None) -> datetime | None:
-    return datetime.fromtimestamp(value / 1000, UTC) if value else None
 
 
 def _delivery_options(job: ScheduledJob) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def reconcile() -> Plan:
     fails after that stands on the rows.
     """
     plan = make_plan()
-    created = [_create_row(job) for job in _jobs_without_row()]
+    created = [_create_row(registry[key]) for key in plan.create]
     differing = ScheduledJob.objects.filter(key__in=plan.push).values_list("pk", flat=True)
     push_all([*differing, *created])
     with connect() as qstash:

@@ -253,6 +253,5 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
-        "httpcore2": {"level": "WARNING"},
     },
 }
