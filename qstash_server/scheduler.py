@@ -68,6 +68,11 @@ class Scheduler:
         nothing_due = all(due is None or due > now_ms for due in nexts)
         return self._waiting and nothing_due and not self._in_flight
 
+    @property
+    def in_flight(self) -> frozenset[str]:
+        """The ids of the messages that are being delivered."""
+        return frozenset(self._in_flight)
+
     def add(self, accepted: Iterable[Message]) -> None:
         """Send messages that are in the state when they are due."""
         now_ms = self._clock.now_ms()

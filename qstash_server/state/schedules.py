@@ -31,13 +31,13 @@ def upsert(connection: sqlite3.Connection, schedule: Schedule) -> None:
 
 def find(connection: sqlite3.Connection, schedule_id: str) -> Schedule | None:
     row = connection.execute("SELECT * FROM schedules WHERE id = ?", (schedule_id,)).fetchone()
-    return None if row is None else _read(row)
+    return None if row is None else read(row)
 
 
 def every(connection: sqlite3.Connection) -> list[Schedule]:
     """Return all schedules, the newest first."""
     rows = connection.execute("SELECT * FROM schedules ORDER BY created_ms DESC, id")
-    return [_read(row) for row in rows]
+    return [read(row) for row in rows]
 
 
 def next_times(connection: sqlite3.Connection) -> list[tuple[str, int]]:
@@ -77,7 +77,7 @@ def fire(
     )
 
 
-def _read(row: sqlite3.Row) -> Schedule:
+def read(row: sqlite3.Row) -> Schedule:
     return Schedule(
         id=row["id"],
         envelope=Envelope.from_json(row["envelope"], row["body"]),
