@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
 from qstash_server.errors import ApiError, QuotaExceeded
 from qstash_server.gate import check_site, check_token
+from qstash_server.page import access
 from qstash_server.routes import dispatch
 
 logger = logging.getLogger(__name__)
@@ -19,7 +21,8 @@ def make_app(broker: Broker) -> web.Application:
     """Return an application with one route: what is asked for is decided on the raw path."""
 
     async def handle(request: web.Request) -> web.Response:
-        return _response(await _answer(broker, request))
+        answer = await _answer(broker, request)
+        return _response(answer, access.HEADERS if access.is_page(_path(request)) else {})
 
     app = web.Application(client_max_size=broker.settings.max_batch_bytes)
     app.router.add_route("*", "/{path:.*}", handle)
@@ -40,17 +43,23 @@ async def _answer(broker: Broker, request: web.Request) -> Answer:
 
 async def _admit(broker: Broker, request: web.Request) -> Call:
     """Return the call, its body read only once it is clear that the caller may ask."""
-    path, _, raw_query = request.raw_path.partition("?")
     headers = tuple(request.headers.items())
     call = Call(
         method=request.method,
-        path=path,
-        raw_query=raw_query,
+        path=_path(request),
+        raw_query=request.raw_path.partition("?")[2],
         headers=headers,
         body=b"",
         caller_ip=request.remote or "",
     )
-    check_site(headers, on_loopback=broker.settings.on_loopback)
+    check_site(
+        headers,
+        on_loopback=broker.settings.on_loopback,
+        may_be_linked=(call.method, call.path) == ("GET", "/"),
+    )
+    if access.is_page(call.path):
+        access.check_access(call, broker.settings, broker.clock.now_ms())
+        return call  # Nothing of the page takes a body.
     check_token(headers, call.token, token=broker.settings.token)
     try:
         return replace(call, body=await request.read())
@@ -59,11 +68,17 @@ async def _admit(broker: Broker, request: web.Request) -> Call:
         raise QuotaExceeded(f"the request is larger than {limit} bytes") from error
 
 
-def _response(answer: Answer) -> web.Response:
-    if answer.body is None:
-        return web.Response(status=answer.status)
+def _path(request: web.Request) -> str:
+    return request.raw_path.partition("?")[0]
+
+
+def _response(answer: Answer, headers: Mapping[str, str]) -> web.Response:
+    headers = {**headers, **answer.headers}
+    if answer.body is None or isinstance(answer.body, bytes):
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
     return web.Response(
         status=answer.status,
         body=json.dumps(answer.body).encode(),
+        headers=headers,
         content_type="application/json",
     )

@@ -1,8 +1,8 @@
 """One request to the API and the answer to it, free of the HTTP library."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -55,10 +55,11 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """body: anything that JSON can hold; None for an answer without a body."""
+    """body: anything that JSON can hold; None for an answer without a body, bytes go out as they are."""
 
     status: int = 200
     body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def header_value(headers: Iterable[tuple[str, str]], name: str) -> str | None:

@@ -11,12 +11,14 @@ from qstash_server.settings import is_loopback
 Pairs = Iterable[tuple[str, str]]
 
 
-def check_site(headers: Pairs, *, on_loopback: bool) -> None:
+def check_site(headers: Pairs, *, on_loopback: bool, may_be_linked: bool = False) -> None:
     """Refuse what a browser sends on behalf of another site. Raises Forbidden.
 
     The development token is public and may stand in the URL, so any page that somebody opens could
     publish here with a plain form. A host name that is not loopback means that a page's own domain
     was made to resolve to this machine (DNS rebinding), which makes it same-origin to the browser.
+
+    may_be_linked: whether a person may follow a link from another site to here.
     """
     headers = list(headers)
     host = header_value(headers, "host") or ""
@@ -25,6 +27,8 @@ def check_site(headers: Pairs, *, on_loopback: bool) -> None:
     origin = header_value(headers, "origin")
     if origin is not None and origin.partition("://")[2].lower() != host.lower():
         raise Forbidden(f"requests from the site {origin!r} are refused")
+    if may_be_linked and header_value(headers, "sec-fetch-mode") == "navigate":
+        return
     # "none" is a person who typed the address; a page cannot cause it.
     if header_value(headers, "sec-fetch-site") not in (None, "same-origin", "none"):
         raise Forbidden("requests from other sites are refused")

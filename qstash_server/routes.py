@@ -12,6 +12,7 @@ from qstash_server.api import dlq, events, keys, messages, publish, schedules
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
 from qstash_server.errors import BadRequest, MethodNotAllowed, NotFound
+from qstash_server.page import data, files, session
 
 Handler = Callable[..., Awaitable[Answer]]
 
@@ -49,6 +50,19 @@ _ROUTES = (
     _route("DELETE", "/v2/dlq/{dlq_id}", dlq.delete),
     _route("GET", "/v2/keys", keys.get),
     _route("POST", "/v2/keys/rotate", keys.rotate),
+    # The page. Who has logged in to it may do what stands here, and nothing else.
+    *(_route("GET HEAD", re.escape(path), files.get) for path in files.PATHS),
+    _route("GET", "/page/data", data.get),
+    _route("GET", "/page/session", session.get),
+    _route("POST", "/page/session", session.log_in),
+    _route("DELETE", "/page/session", session.log_out),
+    _route("DELETE", "/page/messages/{message_id}", messages.cancel),
+    _route("POST", "/page/messages/{message_id}/retry", messages.retry),
+    _route("POST", "/page/schedules/{schedule_id}/pause", schedules.pause),
+    _route("POST", "/page/schedules/{schedule_id}/resume", schedules.resume),
+    _route("GET", "/page/dlq/{dlq_id}", dlq.get),
+    _route("DELETE", "/page/dlq/{dlq_id}", dlq.delete),
+    _route("POST", "/page/dlq/{dlq_id}/retry", dlq.retry),
 )
 _UNSUPPORTED = {
     "enqueue": "queues",

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -141,6 +142,7 @@ class Raw:
 
     status: int
     text: str
+    headers: Message
 
     @property
     def json(self) -> Any:
@@ -204,7 +206,8 @@ class Running:
         try:
             connection.request(method, path, body, sent | dict(headers or {}))
             response = connection.getresponse()
-            return Raw(status=response.status, text=response.read().decode())
+            text = response.read().decode()
+            return Raw(status=response.status, text=text, headers=response.headers)
         finally:
             connection.close()
 

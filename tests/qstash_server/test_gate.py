@@ -57,6 +57,22 @@ def test_page_of_another_site_is_refused(
             check_site(headers, on_loopback=on_loopback)
 
 
+def test_link_on_another_site_leads_only_to_where_it_may() -> None:
+    followed = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")]
+    loaded = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")]
+    host = ("Host", "localhost:8080")
+    check_site([host, *followed], on_loopback=True, may_be_linked=True)
+    for headers in (
+        [host, *loaded],
+        [host, ("Origin", "https://evil.example"), *followed],
+        [("Host", "evil.example"), *followed],
+    ):
+        with pytest.raises(Forbidden):
+            check_site(headers, on_loopback=True, may_be_linked=True)
+    with pytest.raises(Forbidden):
+        check_site([host, *followed], on_loopback=True)
+
+
 @pytest.mark.parametrize("header", ["Bearer secret", "bearer secret", "Bearer  secret "])
 def test_token_in_the_header_is_accepted(header: str) -> None:
     check_token([("authorization", header)], None, token="secret")

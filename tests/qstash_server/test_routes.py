@@ -3,7 +3,9 @@ import pytest
 from tests.qstash_server.running import Running
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/keys", "/v2", "/v2/nothing", "/V2/keys", "//v2/keys"])
+@pytest.mark.parametrize(
+    "path", ["/index.html", "/v1/keys", "/v2", "/v2/nothing", "/V2/keys", "//v2/keys"]
+)
 def test_unknown_path_is_404(server: Running, path: str) -> None:
     answer = server.request("GET", path)
     assert (answer.status, answer.json) == (404, {"error": f"no such path: {path}"})
