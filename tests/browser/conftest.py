@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,16 @@ def complaints() -> list[str]:
 def context(
     browser: Browser, live_server: LiveServer, complaints: list[str]
 ) -> Iterator[BrowserContext]:
+    with quiet_context(browser, live_server.url, complaints) as context:
+        yield context
+
+
+@contextmanager
+def quiet_context(
+    browser: Browser, base_url: str, complaints: list[str]
+) -> Iterator[BrowserContext]:
     """A fresh profile. A test that used it fails when the browser had anything to complain of."""
-    context = browser.new_context(base_url=live_server.url, reduced_motion="reduce")
+    context = browser.new_context(base_url=base_url, reduced_motion="reduce")
     context.set_default_timeout(10_000)
     context.on(
         "console",
@@ -78,7 +87,7 @@ def context(
         "request",
         lambda request: (
             None
-            if request.url.startswith((live_server.url, "data:", "blob:"))
+            if request.url.startswith((base_url, "data:", "blob:"))
             else complaints.append(f"A request to another host: {request.url}")
         ),
     )
