@@ -51,6 +51,13 @@ def _settings(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument(
         "--dlq-retention", type=_duration, default="7d", metavar="TIME", help="30d, … (7d)"
     )
+    parser.add_argument(
+        "--destination",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="call this host alone, as example.com, *.example.com or 127.0.0.1:8000; may be repeated",
+    )
     options = parser.parse_args(arguments)
     token, signing_keys = credentials_from(os.environ)
     return Settings(
@@ -59,6 +66,7 @@ def _settings(arguments: Sequence[str] | None) -> Settings:
         state=options.state,
         token=token,
         signing_keys=signing_keys,
+        destinations=tuple(options.destination),
         retention=Retention(log_s=options.log_retention, dlq_s=options.dlq_retention),
     )
 

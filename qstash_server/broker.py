@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from qstash_server.clock import Clock
 from qstash_server.delivery import Courier
+from qstash_server.firewall import Firewall
 from qstash_server.scheduler import Scheduler
 from qstash_server.settings import Settings
 from qstash_server.state.database import Database
@@ -18,3 +19,4 @@ class Broker:
     database: Database
     courier: Courier
     scheduler: Scheduler
+    firewall: Firewall

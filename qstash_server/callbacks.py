@@ -25,8 +25,9 @@ def follow_up(
     if dlq_id is not None:
         payload["dlqId"] = dlq_id
     body = json.dumps(payload).encode()
+    slot = (message.slot or message.id) if envelope.queue is not None else None
     return [
-        new_message(_envelope(callback, message, body), now_ms=now_ms, due_ms=now_ms)
+        new_message(_envelope(callback, message, body), now_ms=now_ms, due_ms=now_ms, slot=slot)
         for callback in reports
         if callback is not None
     ]
@@ -47,6 +48,7 @@ def _envelope(callback: Callback, message: Message, body: bytes) -> Envelope:
         labels=source.labels,
         redact=(),
         caller_ip=source.caller_ip,
+        queue=source.queue,
     )
 
 
@@ -69,8 +71,11 @@ def _payload(message: Message, response: Response) -> dict[str, Any]:
         "createdAt": str(message.created_ms),
         "callerIP": envelope.caller_ip,
     }
-    if message.schedule_id is not None:
-        payload["scheduleId"] = message.schedule_id
-    if response.error is not None:
-        payload["error"] = response.error
-    return payload
+    optional = {
+        "scheduleId": message.schedule_id,
+        "topicName": message.topic,
+        "endpointName": message.endpoint,
+        "queueName": envelope.queue,
+        "error": response.error,
+    }
+    return payload | {name: value for name, value in optional.items() if value is not None}

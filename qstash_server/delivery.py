@@ -5,6 +5,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from qstash_server.envelope import Headers, canonical_name
+from qstash_server.firewall import Firewall
 from qstash_server.message import Message, Response
 from qstash_server.signing import SigningKeys, sign
 
@@ -22,9 +23,10 @@ _OWN_HEADERS = ("Content-Type", "User-Agent", "Accept", "Accept-Encoding")
 class Courier:
     """Makes the HTTP calls. One per event loop; `close` it when done."""
 
-    def __init__(self, *, keys: SigningKeys, longest_timeout_s: int) -> None:
+    def __init__(self, *, keys: SigningKeys, longest_timeout_s: int, firewall: Firewall) -> None:
         """longest_timeout_s: a message's own timeout can only be shorter."""
         self.keys = keys
+        self._firewall = firewall
         self._longest_timeout_s = longest_timeout_s
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
@@ -41,6 +43,9 @@ class Courier:
     async def attempt(self, message: Message, now_ms: int) -> Response:
         """Call the destination once. Network failures and timeouts are a Response with status 0."""
         envelope = message.envelope
+        # The list may have become shorter since the message was accepted.
+        if not self._firewall.allows(envelope.url):
+            return _failure("not on this server's list of destinations")
         timeout_s = self._longest_timeout_s
         if envelope.timeout_s is not None:
             timeout_s = min(timeout_s, envelope.timeout_s)
@@ -81,9 +86,11 @@ class Courier:
         headers["Upstash-Signature"] = sign(
             key=self.keys.current, url=envelope.url, body=envelope.body, now_ms=now_ms
         )
-        headers.pop("Upstash-Schedule-Id", None)
-        if message.schedule_id is not None:
-            headers["Upstash-Schedule-Id"] = message.schedule_id
+        own = {"Upstash-Schedule-Id": message.schedule_id, "Upstash-Topic-Name": message.topic}
+        for name, value in own.items():
+            headers.pop(name, None)
+            if value is not None:
+                headers[name] = value
         return headers
 
 

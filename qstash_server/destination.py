@@ -1,26 +1,39 @@
-"""Destinations: the text behind `/v2/publish/` and its like."""
+"""Destinations: the text behind `/v2/publish/` and its like, a URL or the name of a URL group."""
 
 import re
 from urllib.parse import quote, unquote, urlsplit
 
 from qstash_server.errors import BadRequest, NotFound
 
-_GROUP_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_GROUP_NAME = re.compile(r"[A-Za-z0-9._-]{1,256}")
+_PROVIDERS = ("api/llm", "api/email")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 _PRINTABLE_ASCII = "".join(map(chr, range(33, 127)))
-_INVALID = "invalid destination url: "
+INVALID = "invalid destination url: "
+_NO_SCHEME = f"{INVALID}endpoint has invalid scheme, add http:// or https://"
 
 
 def parse_destination(raw: str) -> str:
-    """Return the destination URL of a request path, with its query, exactly as it will be called.
+    """Return the destination of a request path: the name of a URL group, or a URL with its query.
 
-    raw: as it stood in the request, neither decoded nor normalised. Raises BadRequest.
+    A URL is returned exactly as it will be called. raw: as it stood in the request, neither decoded
+    nor normalised. Raises BadRequest.
     """
-    if "://" not in raw and "://" in unquote(raw):
+    if not is_url(raw) and is_url(unquote(raw)):
         raw = unquote(raw)  # Some clients escape the whole destination.
-    if "://" not in raw:
-        _refuse_name(raw)
-    return parse_url(raw, what=_INVALID)
+    return parse_url(raw, what=INVALID) if is_url(raw) else _group_name(raw)
+
+
+def is_url(destination: str) -> bool:
+    """Whether a destination is a URL; if not, it names a URL group."""
+    return "://" in destination
+
+
+def no_such_group(name: str) -> BadRequest | NotFound:
+    """Return what is wrong with a name that is no URL group."""
+    if "." in name or name == "localhost":
+        return BadRequest(_NO_SCHEME)
+    return NotFound(f"url group {name!r} not found")
 
 
 def parse_url(text: str, *, what: str) -> str:
@@ -60,9 +73,13 @@ def _ascii_host(host: str, what: str) -> str:
     return ascii_host
 
 
-def _refuse_name(raw: str) -> None:
-    if raw.startswith("api/"):
-        raise BadRequest(f"{raw!r} is not a destination here: this server calls URLs only")
-    if _GROUP_NAME.fullmatch(raw) and raw != "localhost":
-        raise NotFound(f"url group {raw!r} not found: this server has no URL groups")
-    raise BadRequest(f"{_INVALID}endpoint has invalid scheme, add http:// or https://")
+def _group_name(raw: str) -> str:
+    path = raw.partition("?")[0]
+    if path.startswith(_PROVIDERS):
+        raise BadRequest(
+            f"{path} is not a destination here: LLM and e-mail providers are Upstash's own; "
+            "publish to the provider's URL instead"
+        )
+    if not _GROUP_NAME.fullmatch(path):
+        raise BadRequest(_NO_SCHEME)
+    return path

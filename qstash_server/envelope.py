@@ -1,15 +1,21 @@
 """What is delivered, where and how: the part that messages and schedules have in common."""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qstash_server.errors import BadRequest
+from qstash_server.flow_control import FlowControl
 
 #: Header name in canonical case (Content-Type) to its values in the order in which they came.
 Headers = dict[str, list[str]]
 
 DEFAULT_RETRIES = 3
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # Lone surrogates as well.
+# Made once: json.dumps with separators makes an encoder for each call.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +60,8 @@ class Callback:
 class Envelope:
     """A request to be made, with everything that decides how often and how long it is tried.
 
-    url: as published; it is the subject of the signature. retries: attempts after the first.
+    url: as published; it is the subject of the signature. Of a schedule it may be the name of a URL
+    group instead. queue: its name, None outside of queues. retries: attempts after the first.
     retry_delay: an expression, None for the default back-off. timeout_s: None for the server's own.
     redact: the items of `Upstash-Redact-Fields`, in lower case.
     """
@@ -71,10 +78,27 @@ class Envelope:
     labels: tuple[str, ...]
     redact: tuple[str, ...]
     caller_ip: str
+    queue: str | None = None
+    flow: FlowControl | None = None
+    _json: str | None = field(default=None, compare=False, repr=False)
+
+    def with_body(self, body: bytes) -> "Envelope":
+        """Return the same for another body; what both are stored as is made only once."""
+        return replace(self, body=body, _json=self.to_json())
+
+    def at(self, url: str) -> "Envelope":
+        """Return the same for another URL."""
+        return replace(self, url=url, _json=None)
+
+    @property
+    def callback_urls(self) -> list[str]:
+        """What else is called because of it."""
+        callbacks = (self.callback, self.failure_callback)
+        return [callback.url for callback in callbacks if callback is not None]
 
     def to_json(self) -> str:
         """Return everything but the body, which is bytes and stored beside it."""
-        return json.dumps(
+        return self._json or _encode(
             {
                 "url": self.url,
                 "method": self.method,
@@ -87,8 +111,9 @@ class Envelope:
                 "labels": self.labels,
                 "redact": self.redact,
                 "callerIp": self.caller_ip,
-            },
-            separators=(",", ":"),
+                "queue": self.queue,
+                "flow": self.flow and self.flow.to_json(),
+            }
         )
 
     @staticmethod
@@ -107,6 +132,9 @@ class Envelope:
             labels=tuple(value["labels"]),
             redact=tuple(value["redact"]),
             caller_ip=value["callerIp"],
+            # Files written before there were queues and flow control have neither.
+            queue=value.get("queue"),
+            flow=FlowControl.from_json(value.get("flow")),
         )
 
 
@@ -120,9 +148,7 @@ def check_header(name: str, value: str) -> None:
 
     Headers come as JSON and as query parameters too, where nothing has looked at them yet.
     """
-    if not name or not all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in name):
+    if not _TOKEN.fullmatch(name):
         raise BadRequest(f"invalid header name {name!r}")
-    if any(
-        (ord(c) < 32 and c != "\t") or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in value
-    ):
+    if _CONTROL.search(value):
         raise BadRequest(f"invalid value of header {name}: control characters are not allowed")

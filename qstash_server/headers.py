@@ -14,7 +14,9 @@ from qstash_server.envelope import (
     check_header,
 )
 from qstash_server.errors import BadRequest
+from qstash_server.flow_control import parse_flow_control
 from qstash_server.retry_delay import parse_retry_delay
+from qstash_server.url_group import check_name
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MAX_RETRIES = 10_000
@@ -32,11 +34,6 @@ CONNECTION_HEADERS = frozenset(
     "connection content-length host keep-alive proxy-authenticate proxy-authorization "
     "proxy-connection te trailer transfer-encoding upgrade expect".split()
 )
-_UNSUPPORTED = {
-    "flow-control-key": "flow control",
-    "flow-control-value": "flow control",
-    "queue-name": "queues",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +101,7 @@ def read_options(
     """Sort the headers of a request, and those that came as query parameters, by what they mean.
 
     A header wins over the query parameter of the same name. Raises BadRequest for a header that
-    could not be passed on and for options that this server does not have.
+    could not be passed on.
     """
     options = Options()
     in_query = [(name, value) for name, value in query if name.lower().startswith(_PREFIX)]
@@ -118,8 +115,6 @@ def read_options(
         kind = next((kind for kind in _FORWARDS if option.startswith(kind)), None)
         if kind is not None:
             _forward(options, _FORWARDS[kind], option.removeprefix(kind), value)
-        elif option in _UNSUPPORTED:
-            raise BadRequest(f"{name}: this server has no {_UNSUPPORTED[option]}")
         else:
             options.values[option] = value
     return options
@@ -133,15 +128,26 @@ def _forward(options: Options, kind: str, name: str, value: str) -> None:
 
 
 def read_envelope(
-    options: Options, *, url: str, body: bytes, caller_ip: str, base: Envelope | None = None
+    options: Options,
+    *,
+    url: str,
+    body: bytes,
+    caller_ip: str,
+    queue: str | None = None,
+    base: Envelope | None = None,
 ) -> Envelope:
-    """Return what the options ask for; what they do not mention is as in `base`, or the default."""
+    """Return what the options ask for; what they do not mention is as in `base`, or the default.
+
+    queue: the one named elsewhere in the request; it wins over `Upstash-Queue-Name`.
+    """
     retries = options.count("retries")
     if retries is None:
         retries = base.retries if base else DEFAULT_RETRIES
     own_headers = _delivery_headers(options)
     labels = options.items("label")
     redact = options.items("redact-fields")
+    queue = queue or options.get("queue-name") or (base.queue if base else None)
+    flow = parse_flow_control(options.get("flow-control-key"), options.get("flow-control-value"))
     return Envelope(
         url=url,
         method=options.method("method") or (base.method if base else "POST"),
@@ -156,6 +162,8 @@ def read_envelope(
         labels=(base.labels if base else ()) if labels is None else labels,
         redact=(base.redact if base else ()) if redact is None else _redact(redact),
         caller_ip=caller_ip,
+        queue=queue and check_name(queue, what="queue"),
+        flow=flow or (base.flow if base else None),
     )
 
 
@@ -190,12 +198,17 @@ def _redact(items: tuple[str, ...]) -> tuple[str, ...]:
     for item in items:
         lower = item.lower()
         if lower not in ("body", "header", "headers") and not (
-            lower.startswith("header[") and lower.endswith("]")
+            lower.startswith(("header[", "headers[")) and lower.endswith("]")
         ):
             raise BadRequest(
                 f"invalid Upstash-Redact-Fields item {item!r}: body, header[Name], header"
             )
-    return tuple(item.lower() for item in items)
+    return tuple(
+        item.lower().replace("headers", "header", 1)
+        if item.lower().startswith("headers")
+        else item.lower()
+        for item in items
+    )
 
 
 def read_due_ms(options: Options, now_ms: int) -> int:

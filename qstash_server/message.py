@@ -11,7 +11,8 @@ class Message:
     """A message that waits or is being delivered.
 
     due_ms: Unix time of the next attempt. not_before_ms: of the first one, as published.
-    retried: failed attempts so far.
+    retried: failed attempts so far. topic and endpoint: the URL group that it was published to, and
+    the name of the URL in it. slot: of a callback, the message whose slot in the queue it uses.
     """
 
     id: str
@@ -21,6 +22,9 @@ class Message:
     due_ms: int
     retried: int = 0
     schedule_id: str | None = None
+    topic: str | None = None
+    endpoint: str | None = None
+    slot: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +55,14 @@ def new_message_id(now_ms: int) -> str:
 
 
 def new_message(
-    envelope: Envelope, *, now_ms: int, due_ms: int, schedule_id: str | None = None
+    envelope: Envelope,
+    *,
+    now_ms: int,
+    due_ms: int,
+    schedule_id: str | None = None,
+    topic: str | None = None,
+    endpoint: str | None = None,
+    slot: str | None = None,
 ) -> Message:
     """Return a message made at `now_ms` that goes out at `due_ms`."""
     return Message(
@@ -61,4 +72,7 @@ def new_message(
         not_before_ms=due_ms,
         due_ms=due_ms,
         schedule_id=schedule_id,
+        topic=topic,
+        endpoint=endpoint,
+        slot=slot,
     )

@@ -8,7 +8,17 @@ import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
-from qstash_server.api import dlq, events, keys, messages, publish, schedules
+from qstash_server.api import (
+    dlq,
+    events,
+    flow_control,
+    keys,
+    messages,
+    publish,
+    queues,
+    schedules,
+    url_groups,
+)
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
 from qstash_server.errors import BadRequest, MethodNotAllowed, NotFound
@@ -29,6 +39,7 @@ def _route(
 # The Python SDK and the OpenAPI description disagree on some methods and paths; both work here.
 _ROUTES = (
     _route("POST", "/v2/publish/{destination*}", publish.publish),
+    _route("POST", "/v2/enqueue/{queue}/{destination*}", publish.enqueue),
     _route("POST", "/v2/batch", publish.batch),
     _route("GET", "/v2/messages/{message_id}", messages.get),
     _route("DELETE", "/v2/messages/{message_id}", messages.cancel),
@@ -48,6 +59,28 @@ _ROUTES = (
     _route("POST", "/v2/dlq/retry/{dlq_id}", dlq.retry),
     _route("GET", "/v2/dlq/{dlq_id}", dlq.get),
     _route("DELETE", "/v2/dlq/{dlq_id}", dlq.delete),
+    _route("GET", "/v2/queues", queues.list_all),
+    _route("POST", "/v2/queues", queues.upsert),
+    _route("POST", "/v2/queues/", queues.upsert),  # The documentation's curl has the slash.
+    _route("GET", "/v2/queues/{name}", queues.get),
+    _route("DELETE", "/v2/queues/{name}", queues.delete),
+    _route("POST PATCH", "/v2/queues/{name}/pause", queues.pause),
+    _route("POST PATCH", "/v2/queues/{name}/resume", queues.resume),
+    _route("GET", "/v2/topics", url_groups.list_all),
+    _route("GET", "/v2/topics/{name}", url_groups.get),
+    _route("PATCH", "/v2/topics/{name}", url_groups.set_headers),
+    _route("DELETE", "/v2/topics/{name}", url_groups.delete),
+    _route("POST", "/v2/topics/{name}/endpoints", url_groups.upsert_endpoints),
+    _route("DELETE", "/v2/topics/{name}/endpoints", url_groups.remove_endpoints),
+    _route("GET", "/v2/flowControl", flow_control.search),
+    _route("GET", "/v2/flowControl/{key}", flow_control.get),
+    _route("POST", "/v2/flowControl/{key}/pause", flow_control.pause),
+    _route("POST", "/v2/flowControl/{key}/resume", flow_control.resume),
+    _route("POST", "/v2/flowControl/{key}/pin", flow_control.pin),
+    _route("POST", "/v2/flowControl/{key}/unpin", flow_control.unpin),
+    _route("POST", "/v2/flowControl/{key}/resetRate", flow_control.reset_rate),
+    _route("POST", "/v2/flowControl/{key}/reset", flow_control.reset_rate),
+    _route("GET", "/v2/globalParallelism", flow_control.get_global_parallelism),
     _route("GET", "/v2/keys", keys.get),
     _route("POST", "/v2/keys/rotate", keys.rotate),
     # The page. Who has logged in to it may do what stands here, and nothing else.
@@ -64,13 +97,6 @@ _ROUTES = (
     _route("DELETE", "/page/dlq/{dlq_id}", dlq.delete),
     _route("POST", "/page/dlq/{dlq_id}/retry", dlq.retry),
 )
-_UNSUPPORTED = {
-    "enqueue": "queues",
-    "queues": "queues",
-    "topics": "URL groups",
-    "flowControl": "flow control",
-    "globalParallelism": "flow control",
-}
 
 
 async def dispatch(broker: Broker, call: Call) -> Answer:
@@ -99,8 +125,6 @@ def _arguments(match: re.Match[str]) -> dict[str, str]:
 def _no_such_path(path: str) -> BadRequest | NotFound:
     segments = path.split("/")
     noun = segments[2] if len(segments) > 2 and segments[1] == "v2" else ""
-    if noun in _UNSUPPORTED:
-        return NotFound(f"this server has no {_UNSUPPORTED[noun]}")
     if noun and path.endswith("/"):
         # QStash takes DELETE /v2/messages/ for "cancel everything": an empty id in a client's
         # variable would do that here too, so it is refused.

@@ -11,11 +11,17 @@ from qstash_server.callbacks import follow_up
 from qstash_server.clock import Clock
 from qstash_server.cron import parse_cron
 from qstash_server.delivery import Courier
+from qstash_server.destination import is_url
 from qstash_server.errors import ApiError, StateUnavailable
-from qstash_server.message import Message, Response, new_message
+from qstash_server.fan_out import fan_out
+from qstash_server.flow_control import FlowKey
+from qstash_server.lanes import Lanes
+from qstash_server.message import Message, Response
 from qstash_server.outcome import Delivered, Retry, judge
-from qstash_server.state import messages, retention, schedules
+from qstash_server.queue_line import Queue
+from qstash_server.state import flow_keys, messages, queues, retention, schedules, url_groups
 from qstash_server.state.database import Database
+from qstash_server.throttle import Throttle
 from qstash_server.timetable import Timetable
 
 logger = logging.getLogger(__name__)
@@ -46,6 +52,7 @@ class Scheduler:
         self._retention = retention
         self._messages = Timetable()
         self._schedules = Timetable()
+        self._lanes = Lanes(self._messages)
         self._sweep_ms = clock.now_ms()
         # Messages that are due at once are delivered from memory; all others are loaded when due.
         self._fresh: dict[str, Message] = {}
@@ -59,13 +66,24 @@ class Scheduler:
             self._messages.put(message_id, due_ms)
         for schedule_id, next_ms in await self._database.read(schedules.next_times):
             self._schedules.put(schedule_id, next_ms)
+        await self._load_lanes()
+
+    async def _load_lanes(self) -> None:
+        now_ms = self._clock.now_ms()
+        for queue in await self._database.read(queues.every):
+            self._lanes.set_queue(queue)
+        for key in await self._database.read(partial(flow_keys.search, text="")):
+            starts_ms = await self._database.read(
+                partial(flow_keys.starts_ms, key=key, now_ms=now_ms)
+            )
+            self._lanes.set_key(key, now_ms, starts_ms)
+        self._lanes.load(await self._database.read(messages.held), now_ms)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is in flight and nothing is due: all that could happen by now has."""
         now_ms = self._clock.now_ms()
-        nexts = (self._messages.next_due_ms(), self._schedules.next_due_ms(), self._sweep_ms)
-        nothing_due = all(due is None or due > now_ms for due in nexts)
+        nothing_due = all(due is None or due > now_ms for due in self._nexts())
         return self._waiting and nothing_due and not self._in_flight
 
     @property
@@ -79,6 +97,7 @@ class Scheduler:
         for message in accepted:
             if message.due_ms <= now_ms and len(self._fresh) < self._parallelism:
                 self._fresh[message.id] = message
+            self._lanes.enter(message)
             self._messages.put(message.id, message.due_ms)
         self._wake.set()
 
@@ -89,10 +108,27 @@ class Scheduler:
             self._wake.set()
 
     def forget(self, message_ids: Iterable[str]) -> None:
-        """Send no more attempts of these messages."""
+        """Send no more attempts of these messages. What is in flight keeps its place until it ends."""
         for message_id in message_ids:
             self._messages.discard(message_id)
             self._fresh.pop(message_id, None)
+            if message_id not in self._in_flight:
+                self._lanes.forget(message_id, self._clock.now_ms())
+        self._wake.set()
+
+    def set_queue(self, queue: Queue) -> None:
+        """Take over what is stored of a queue."""
+        self._lanes.set_queue(queue)
+        self._wake.set()
+
+    def set_key(self, key: FlowKey) -> None:
+        """Take over what is stored of a flow-control key."""
+        self._lanes.set_key(key, self._clock.now_ms())
+        self._wake.set()
+
+    def throttle(self, key: FlowKey) -> Throttle:
+        """Return how things stand for a flow-control key that is stored."""
+        return self._lanes.throttle(key)
 
     def set_schedule(self, schedule_id: str, next_ms: int | None) -> None:
         """Fire a schedule at `next_ms`, or no more."""
@@ -110,7 +146,7 @@ class Scheduler:
             await self._start_due()
             await self._sweep_due()
             self._waiting = True
-            await self._clock.wait(self._wake, self._next_ms())
+            await self._clock.wait(self._wake, min(due for due in self._nexts() if due is not None))
             self._waiting = False
 
     async def stop(self, grace_s: float) -> None:
@@ -122,11 +158,12 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _next_ms(self) -> int | None:
-        dues = [self._schedules.next_due_ms(), self._sweep_ms]
+    def _nexts(self) -> list[int | None]:
+        """Return when something is to be done next, as far as that is known."""
+        dues = [self._schedules.next_due_ms(), self._lanes.next_ms(), self._sweep_ms]
         if len(self._in_flight) < self._parallelism:
             dues.append(self._messages.next_due_ms())
-        return min(due for due in dues if due is not None)
+        return dues
 
     async def _sweep_due(self) -> None:
         now_ms = self._clock.now_ms()
@@ -135,7 +172,7 @@ class Scheduler:
         self._sweep_ms = now_ms + SWEEP_MS
         sweep = partial(retention.sweep, retention=self._retention, now_ms=now_ms)
         try:
-            await self._database.write(sweep)
+            self._lanes.forget_keys(await self._database.write(sweep))
         except StateUnavailable:
             logger.exception("what is past its retention could not be deleted")
 
@@ -155,14 +192,12 @@ class Scheduler:
             self._schedules.put(schedule_id, now_ms + STATE_RETRY_MS)
             return
         if fired is not None:
-            message, next_ms = fired
+            made, next_ms = fired
             self.set_schedule(schedule_id, next_ms)
-            if message is not None:
-                self.add([message])
+            self.add(made)
 
     async def _start_due(self) -> None:
-        free = self._parallelism - len(self._in_flight)
-        due = self._messages.pop_due(self._clock.now_ms(), limit=free)
+        due = self._take_due()
         known = {i: self._fresh.pop(i) for i in due if i in self._fresh}
         missing = [i for i in due if i not in known]
         try:
@@ -170,13 +205,31 @@ class Scheduler:
         except StateUnavailable:
             logger.exception("messages that are due could not be read; trying again in a moment")
             for message_id in missing:
-                self._messages.put(message_id, self._clock.now_ms() + STATE_RETRY_MS)
+                self._put_off(message_id)
             loaded = {}
         for message_id in due:
             message = known.get(message_id) or loaded.get(message_id)
             # It may have been put forward a second time while it was being loaded.
             if message is not None and message_id not in self._in_flight:
                 self._in_flight[message_id] = asyncio.create_task(self._deliver(message))
+
+    def _take_due(self) -> list[str]:
+        """Return what may start now; what its queue or its key holds back stands in line there."""
+        now_ms = self._clock.now_ms()
+        self._lanes.open_windows(now_ms)
+        taken: list[str] = []
+        while free := self._parallelism - len(self._in_flight) - len(taken):
+            due = self._messages.pop_due(now_ms, limit=free)
+            if not due:
+                break
+            taken += [message_id for message_id in due if self._lanes.may_start(message_id, now_ms)]
+        return taken
+
+    def _put_off(self, message_id: str) -> None:
+        """Try again in a moment what could not be tried or recorded."""
+        now_ms = self._clock.now_ms()
+        self._lanes.tried(message_id, now_ms + STATE_RETRY_MS, now_ms)
+        self._messages.put(message_id, now_ms + STATE_RETRY_MS)
 
     async def _load(self, ids: list[str]) -> dict[str, Message]:
         if not ids:
@@ -190,7 +243,7 @@ class Scheduler:
         except Exception:
             # The message is still in the state: whatever went wrong here, it is tried again.
             logger.exception("the attempt of %s was not recorded; it will be repeated", message.id)
-            self._messages.put(message.id, self._clock.now_ms() + STATE_RETRY_MS)
+            self._put_off(message.id)
         finally:
             del self._in_flight[message.id]
             self._wake.set()
@@ -200,23 +253,27 @@ class Scheduler:
         started = self._database.write(
             partial(messages.mark_active, message_id=message.id, now_ms=now_ms)
         )
+        if message.envelope.flow is not None:
+            await started  # The log is what the rate is counted by after a restart.
         try:
             response = await self._courier.attempt(message, now_ms)
         finally:
             with contextlib.suppress(StateUnavailable):  # Only a line of the log is missing.
                 await started
+        now_ms = self._clock.now_ms()
         due_ms, callbacks = await self._database.write(
-            partial(_record, message=message, response=response, now_ms=self._clock.now_ms())
+            partial(_record, message=message, response=response, now_ms=now_ms)
         )
         if due_ms is not None:
             self._messages.put(message.id, due_ms)
-        self.add(callbacks)
+        self.add(callbacks)  # Before the source lets go of its slot in a queue, which they keep.
+        self._lanes.tried(message.id, due_ms, now_ms)
 
 
 def _fire_schedule(
     connection: sqlite3.Connection, schedule_id: str, now_ms: int
-) -> tuple[Message | None, int | None] | None:
-    """Make the message of a schedule that is due and set its next firing, as one transaction.
+) -> tuple[list[Message], int | None] | None:
+    """Make the messages of a schedule that is due and set its next firing, as one transaction.
 
     All firings missed while no server ran are made up for by this one.
     """
@@ -224,19 +281,21 @@ def _fire_schedule(
     if schedule is None or schedule.next_ms is None:
         return None
     if schedule.next_ms > now_ms:
-        return None, schedule.next_ms
+        return [], schedule.next_ms
     cron = parse_cron(schedule.cron)
     next_ms = cron.next_after(schedule.next_ms)
     if next_ms is not None and next_ms <= now_ms:
         next_ms = cron.next_after(now_ms)
-    message = new_message(
-        schedule.envelope,
-        now_ms=now_ms,
-        due_ms=now_ms + schedule.delay_s * 1000,
-        schedule_id=schedule.id,
-    )
-    schedules.fire(connection, schedule_id, message, fired_ms=schedule.next_ms, next_ms=next_ms)
-    return message, next_ms
+    target = schedule.envelope.url
+    group = None if is_url(target) else url_groups.find(connection, target)
+    made: list[Message] = []
+    if is_url(target) or group is not None:
+        due_ms = now_ms + schedule.delay_s * 1000
+        made = fan_out(
+            schedule.envelope, group, now_ms=now_ms, due_ms=due_ms, schedule_id=schedule.id
+        )
+    schedules.fire(connection, schedule_id, made, fired_ms=schedule.next_ms, next_ms=next_ms)
+    return made, next_ms
 
 
 def _record(
@@ -259,6 +318,5 @@ def _record(
     else:
         dlq_id = messages.mark_failed(connection, seq, response, now_ms)
     callbacks = follow_up(message, response, outcome, dlq_id=dlq_id, now_ms=now_ms)
-    for callback in callbacks:
-        messages.insert(connection, callback)
+    messages.insert(connection, callbacks)
     return due_ms, callbacks

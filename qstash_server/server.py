@@ -12,6 +12,7 @@ from qstash_server.broker import Broker
 from qstash_server.clock import Clock, SystemClock
 from qstash_server.delivery import MAX_HEADER_BYTES, Courier
 from qstash_server.errors import StartError
+from qstash_server.firewall import Firewall, Lookup, SystemLookup
 from qstash_server.scheduler import Scheduler
 from qstash_server.settings import Settings
 from qstash_server.signing import SigningKeys
@@ -29,10 +30,13 @@ class Server:
     broker: Broker
     scheduling: "asyncio.Task[None]"
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, lookup: Lookup | None = None
+    ) -> None:
         settings.check()
         self._settings = settings
         self._clock = clock or SystemClock()
+        self._lookup = lookup or SystemLookup()
 
     @property
     def signing_keys(self) -> SigningKeys:
@@ -57,7 +61,10 @@ class Server:
         database = Database(settings.state)
         parts.callback(database.close)
         signing_keys = await database.write(partial(keys.load, configured=settings.signing_keys))
-        courier = Courier(keys=signing_keys, longest_timeout_s=settings.longest_timeout_s)
+        firewall = Firewall(allowed=settings.destinations, lookup=self._lookup)
+        courier = Courier(
+            keys=signing_keys, longest_timeout_s=settings.longest_timeout_s, firewall=firewall
+        )
         parts.push_async_callback(courier.close)
         scheduler = Scheduler(
             database=database,
@@ -76,6 +83,7 @@ class Server:
             database=database,
             courier=courier,
             scheduler=scheduler,
+            firewall=firewall,
         )
         runner = _runner(self.broker)
         parts.push_async_callback(runner.cleanup)

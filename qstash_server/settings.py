@@ -4,6 +4,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from qstash_server.errors import StartError
@@ -24,6 +25,7 @@ class Settings:
     """The limits are those of Upstash's pay-as-you-go plan.
 
     state: path of the SQLite file. port: 0 takes a free one. parallelism: deliveries at one time.
+    destinations: the hosts that may be called, with or without a port; none allows all.
     """
 
     state: Path
@@ -32,6 +34,7 @@ class Settings:
     token: str = DEVELOPMENT_TOKEN
     signing_keys: SigningKeys = DEVELOPMENT_KEYS
     retention: Retention = field(default_factory=Retention)
+    destinations: tuple[str, ...] = ()
     parallelism: int = 100
     longest_timeout_s: int = 7_200
     max_message_bytes: int = 10_000_000
@@ -56,6 +59,7 @@ class Settings:
             )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host, as given to listen on or in a Host header without its port, is this machine."""
     if host.lower() == "localhost":

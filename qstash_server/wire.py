@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from qstash_server.envelope import Callback, Envelope, Headers
+from qstash_server.flow_control import FlowControl, FlowKey
 from qstash_server.message import Message
+from qstash_server.queue_line import Queue
 from qstash_server.schedule import Schedule
 from qstash_server.state.messages import DeadLetter
+from qstash_server.throttle import Throttle
+from qstash_server.url_group import UrlGroup
 
 Json = dict[str, Any]
 
@@ -26,6 +30,8 @@ def message(message: Message) -> Json:
             "notBefore": message.not_before_ms,
             "createdAt": message.created_ms,
             "scheduleId": message.schedule_id,
+            "topicName": message.topic,
+            "endpointName": message.endpoint,
             **_common(message.envelope),
             **_body(message.envelope),
         }
@@ -45,8 +51,8 @@ def dead_letter(entry: DeadLetter) -> Json:
     return _without_none(fields)
 
 
-def schedule(schedule: Schedule, states: Mapping[str, str]) -> Json:
-    """states: of the messages of the last firing, as they stand in the state."""
+def schedule(schedule: Schedule, states: Mapping[str, str], error: str | None) -> Json:
+    """states: of the messages of the last firing. error: why its next firing would send nothing."""
     last = {
         message_id: _SCHEDULE_STATES.get(states[message_id], "FAIL")
         for message_id in schedule.last_messages
@@ -66,6 +72,7 @@ def schedule(schedule: Schedule, states: Mapping[str, str]) -> Json:
             "lastScheduleTime": schedule.last_ms,
             "nextScheduleTime": schedule.next_ms,
             "lastScheduleStates": last or None,
+            "error": error,
             **_common(schedule.envelope),
             **_body(schedule.envelope),
         }
@@ -106,6 +113,61 @@ def _common(envelope: Envelope) -> Json:
         "retryDelayExpression": envelope.retry_delay,
         "label": envelope.labels[0] if envelope.labels else None,
         "labels": list(envelope.labels) or None,
+        "queueName": envelope.queue,
+        **_flow_control(envelope.flow),
+    }
+
+
+def _flow_control(flow: FlowControl | None) -> Json:
+    """The limits that a message came with; those that it does not name are absent."""
+    if flow is None:
+        return {}
+    return {
+        "flowControlKey": flow.key,
+        "parallelism": flow.parallelism,
+        "rate": flow.rate,
+        "period": flow.period_s,
+    }
+
+
+def flow_key(key: FlowKey, throttle: Throttle, now_ms: int) -> Json:
+    """How things stand for a key. SDKs take numbers alone: 0 means that nothing is limited."""
+    start_ms = throttle.rate_period_start_ms(now_ms)
+    return {
+        "flowControlKey": key.key,
+        "waitListSize": throttle.waiting,
+        "parallelismMax": key.max_parallelism or 0,
+        "parallelismCount": throttle.active,
+        "rateMax": key.max_rate or 0,
+        "rateCount": throttle.rate_count(now_ms),
+        "ratePeriod": key.max_rate_period_s,
+        "ratePeriodStart": (start_ms or now_ms) // 1000,
+        "isPaused": key.paused,
+        "isPinnedParallelism": key.pinned_parallelism is not None,
+        "isPinnedRate": key.pinned_rate is not None,
+    }
+
+
+def queue(queue: Queue, lag: int) -> Json:
+    return {
+        "name": queue.name,
+        "parallelism": queue.parallelism,
+        "paused": queue.paused,
+        "lag": lag,
+        "createdAt": queue.created_ms,
+        "updatedAt": queue.updated_ms,
+    }
+
+
+def url_group(group: UrlGroup) -> Json:
+    return {
+        "name": group.name,
+        "createdAt": group.created_ms,
+        "updatedAt": group.updated_ms,
+        "endpoints": [
+            _without_none({"name": endpoint.name, "url": endpoint.url})
+            for endpoint in group.endpoints
+        ],
     }
 
 
@@ -114,7 +176,7 @@ def _callback_headers(envelope: Envelope, callback: Callback | None) -> Headers 
 
 
 def _headers(envelope: Envelope, headers: Headers) -> Headers | None:
-    everything = _redacts(envelope, "header") or _redacts(envelope, "headers")
+    everything = _redacts(envelope, "header")
     shown = {
         name: [_digest(value.encode()) for value in values]
         if everything or _redacts(envelope, f"header[{name.lower()}]")

@@ -12,9 +12,10 @@ from qstash_server.errors import BadRequest, NotFound
 from qstash_server.headers import read_due_ms, read_envelope, read_options
 from qstash_server.message import Message, new_message
 from qstash_server.state import messages
-from qstash_server.state.filters import FOR_DLQ, Where, read_filters
+from qstash_server.state.filters import FOR_DLQ, MOST_VALUES, Where, named_alone, read_filters
 
 _MOST = 100
+_COLUMNS = f"{messages.MESSAGE_COLUMNS}, dlq_id, response_status, response"
 _ALL = Page(count=_MOST, cursor=None, earliest_first=False)
 
 
@@ -43,13 +44,19 @@ async def delete(broker: Broker, call: Call, dlq_id: str) -> Answer:
 
 
 async def delete_many(broker: Broker, call: Call) -> Answer:
-    """Delete the entries named in the body (`dlqIds`) or by filters; never all of them unasked."""
-    filters = call.query + _body_ids(call)
-    if not filters:
-        raise BadRequest('name the entries: {"dlqIds": ["…"]} in the body, or filters in the query')
-    where = read_filters(filters, FOR_DLQ, time_column="messages.settled_ms")
-    deleted = await broker.database.write(partial(messages.forget_dead_letters, where=where))
-    return Answer(body={"deleted": deleted})
+    """Delete what the body (`dlqIds`) or filters name, a page of it; never all of it unasked."""
+    if not call.query and not call.body:
+        raise BadRequest(
+            'name the entries: {"dlqIds": ["…"]} in the body, or filters or a count in the query'
+        )
+    page, where = _selection(call)
+
+    def job(connection: sqlite3.Connection) -> tuple[int, str | None]:
+        ids, cursor = _page(connection, where, page)
+        return sum(messages.forget_dead_letters(connection, _named(i)) for i in ids), cursor
+
+    deleted, cursor = await broker.database.write(job)
+    return Answer(body={"deleted": deleted} | ({"cursor": cursor} if cursor else {}))
 
 
 async def retry(broker: Broker, call: Call, dlq_id: str) -> Answer:
@@ -61,13 +68,23 @@ async def retry(broker: Broker, call: Call, dlq_id: str) -> Answer:
 
 
 async def retry_many(broker: Broker, call: Call) -> Answer:
-    """Send all entries again that the filters name; the cursor says that there are more."""
-    page, filters = read_page(call, most=_MOST)
-    filters = [pair for pair in filters if not pair[0].lower().startswith("upstash-")]
-    where = read_filters(filters + _body_ids(call), FOR_DLQ, time_column="messages.settled_ms")
+    """Send a page of the entries again that are named; the cursor says that there are more."""
+    page, where = _selection(call)
     fresh, cursor = await _retry(broker, call, where, page)
+    if not fresh and any(name == "dlqIds" for name, _ in call.query + _body_ids(call)):
+        raise NotFound("Some messages were not found in the dlq")
     responses = [{"messageId": message.id} for message in fresh]
     return Answer(status=201, body=with_cursor("responses", responses, cursor))
+
+
+def _selection(call: Call) -> tuple[Page, Where]:
+    """Return what a bulk operation is about. Ids are taken as they are, however many."""
+    page, filters = read_page(call, most=_MOST)
+    filters = [pair for pair in filters if not pair[0].lower().startswith("upstash-")]
+    filters = named_alone(filters + _body_ids(call), "dlqIds")
+    if filters and filters[0][0] == "dlqIds":
+        page = replace(page, count=MOST_VALUES, cursor=None)
+    return page, read_filters(filters, FOR_DLQ, time_column="messages.settled_ms")
 
 
 def _named(dlq_id: str) -> Where:
@@ -88,7 +105,16 @@ def _body_ids(call: Call) -> list[tuple[str, str]]:
     return [("dlqIds", str(dlq_id)) for dlq_id in ids or [""]]
 
 
-def _select(connection: sqlite3.Connection, where: Where, page: Page) -> list[sqlite3.Row]:
+def _page(connection: sqlite3.Connection, where: Where, page: Page) -> tuple[list[str], str | None]:
+    """Return the ids of a page, and its cursor if there are more."""
+    rows = _select(connection, where, page, columns="dlq_id, settled_ms, seq")
+    ids = [row["dlq_id"] for row in rows[: page.count]]
+    return ids, ids[-1] if len(rows) > page.count else None
+
+
+def _select(
+    connection: sqlite3.Connection, where: Where, page: Page, columns: str = _COLUMNS
+) -> list[sqlite3.Row]:
     """Return one row more than the page holds when there are more."""
     order, comparison = ("ASC", ">") if page.earliest_first else ("DESC", "<")
     condition, parameters = f"dlq_id IS NOT NULL AND {where}", list(where.parameters)
@@ -96,7 +122,7 @@ def _select(connection: sqlite3.Connection, where: Where, page: Page) -> list[sq
         condition += f" AND (settled_ms, seq) {comparison} (?, ?)"
         parameters += _position(page.cursor)
     return connection.execute(
-        f"SELECT {messages.MESSAGE_COLUMNS}, dlq_id, response_status, response FROM messages"  # noqa: S608
+        f"SELECT {columns} FROM messages"  # noqa: S608
         f" WHERE {condition} ORDER BY settled_ms {order}, seq {order} LIMIT ?",
         (*parameters, page.count + 1),
     ).fetchall()
@@ -130,14 +156,15 @@ async def _retry(
             now_ms=now_ms,
             due_ms=read_due_ms(options, now_ms),
             schedule_id=message.schedule_id,
+            topic=message.topic,
+            endpoint=message.endpoint,
         )
 
     def job(connection: sqlite3.Connection) -> tuple[list[Message], str | None]:
         rows = _select(connection, where, page)
         entries = [messages.read_dead_letter(row) for row in rows[: page.count]]
         fresh = [renewed(entry.message) for entry in entries]
-        for message in fresh:
-            messages.insert(connection, message)
+        messages.insert(connection, fresh)
         for entry in entries:
             messages.forget_dead_letters(connection, _named(entry.dlq_id))
         return fresh, entries[-1].dlq_id if len(rows) > page.count else None

@@ -55,6 +55,8 @@ def _event(row: sqlite3.Row) -> wire.Json:
         "messageId": message.id,
         "state": row["state"],
         "scheduleId": message.schedule_id,
+        "topicName": message.topic,
+        "endpointName": message.endpoint,
         **(json.loads(row["detail"]) if row["detail"] else {}),
     }
     if "responseHeader" in fields:

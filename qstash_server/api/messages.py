@@ -8,7 +8,7 @@ from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
 from qstash_server.errors import BadRequest, NotFound
 from qstash_server.state import messages
-from qstash_server.state.filters import FOR_MESSAGES, Where, read_filters
+from qstash_server.state.filters import FOR_MESSAGES, Where, named_alone, read_filters
 
 
 async def get(broker: Broker, call: Call, message_id: str) -> Answer:
@@ -23,14 +23,15 @@ async def get(broker: Broker, call: Call, message_id: str) -> Answer:
 
 async def cancel(broker: Broker, call: Call, message_id: str) -> Answer:
     where = Where().add("messages.id = ?", message_id)
-    if not await _cancel(broker, where):
+    cancelled = await _cancel(broker, where)
+    if not cancelled:
         raise _not_found(message_id)
-    return Answer()
+    return Answer(status=202, body={"cancelled": cancelled})
 
 
 async def cancel_many(broker: Broker, call: Call) -> Answer:
     """Cancel the messages named in the body or by filters; all of them when there is neither."""
-    filters = call.query + _body_filters(call)
+    filters = named_alone(call.query + _body_filters(call), "messageIds")
     limits = [value for name, value in filters if name == "count"]
     where = read_filters(
         [pair for pair in filters if pair[0] != "count"],
@@ -38,7 +39,7 @@ async def cancel_many(broker: Broker, call: Call) -> Answer:
         time_column="messages.created_ms",
     )
     limit = _count(limits[-1]) if limits else -1
-    return Answer(body={"cancelled": await _cancel(broker, where, limit)})
+    return Answer(status=202, body={"cancelled": await _cancel(broker, where, limit)})
 
 
 async def retry(broker: Broker, call: Call, message_id: str) -> Answer:

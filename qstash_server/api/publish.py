@@ -1,4 +1,4 @@
-"""POST /v2/publish and /v2/batch."""
+"""POST /v2/publish, /v2/enqueue and /v2/batch."""
 
 import hashlib
 import json
@@ -9,12 +9,40 @@ from typing import Any
 
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
-from qstash_server.destination import parse_destination
+from qstash_server.destination import is_url, no_such_group, parse_destination
 from qstash_server.envelope import Envelope
 from qstash_server.errors import ApiError, BadRequest, QuotaExceeded
+from qstash_server.fan_out import fan_out
 from qstash_server.headers import Options, read_due_ms, read_envelope, read_options
-from qstash_server.message import Message, new_message
-from qstash_server.state import messages
+from qstash_server.message import Message
+from qstash_server.state import messages, url_groups
+from qstash_server.url_group import UrlGroup, check_name
+
+Pairs = tuple[tuple[str, str], ...]
+#: Where an item of a batch stands among the receipts, a URL group in several places; or its error.
+_Place = int | slice | dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Publication:
+    """Something to publish: a request, or an item of a batch. destination: raw, as it came."""
+
+    destination: str
+    headers: Pairs
+    body: bytes
+    query: Pairs = ()
+    queue: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pattern:
+    """What all publications have in common that differ in their bodies alone; group: None for a URL."""
+
+    envelope: Envelope
+    group: UrlGroup | None
+    options: Options
+    now_ms: int
+    due_ms: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,20 +53,25 @@ class Order:
     key: str | None
 
 
-async def publish(broker: Broker, call: Call, destination: str) -> Answer:
-    """Accept one message."""
-    options = read_options(call.headers, call.query)
-    if options.get("cron"):
-        raise BadRequest("Upstash-Cron makes a schedule: send it to /v2/schedules/ instead")
-    order = _order(
-        broker,
-        options,
-        url=parse_destination(with_query(destination, call.destination_query)),
+async def publish(broker: Broker, call: Call, destination: str, queue: str | None = None) -> Answer:
+    """Accept one message, or one for each URL of a group."""
+    publication = Publication(
+        destination=with_query(destination, call.destination_query),
+        headers=call.headers,
+        query=tuple(call.query),
         body=call.body,
-        caller_ip=call.caller_ip,
+        queue=queue,
     )
-    [receipt] = await accept(broker, [order])
-    return Answer(status=202 if "deduplicated" in receipt else 200, body=receipt)
+    pattern = await _pattern(broker, publication, call.caller_ip)
+    receipts = await accept(broker, _orders(broker, pattern, publication.body))
+    if pattern.group is not None:
+        return Answer(body=receipts)
+    return Answer(status=202 if "deduplicated" in receipts[0] else 200, body=receipts[0])
+
+
+async def enqueue(broker: Broker, call: Call, queue: str, destination: str) -> Answer:
+    """Accept a message that is delivered when all before it in the queue are done with."""
+    return await publish(broker, call, destination, check_name(queue, what="queue"))
 
 
 async def batch(broker: Broker, call: Call) -> Answer:
@@ -46,16 +79,26 @@ async def batch(broker: Broker, call: Call) -> Answer:
     items = call.json()
     if not isinstance(items, list):
         raise BadRequest("a batch is a JSON array of messages")
-    answers: list[dict[str, Any] | None] = []
+    # Most batches send many bodies the same way: what the way says is worked out once.
+    patterns: dict[Any, Pattern] = {}
     orders: list[Order] = []
+    places: list[_Place] = []
     for item in items:
         try:
-            orders.append(_batch_order(broker, item, call.caller_ip))
-            answers.append(None)
+            publication = _publication(item)
+            way = (publication.destination, publication.queue, publication.headers)
+            pattern = patterns.get(way)
+            if pattern is None:
+                pattern = patterns[way] = await _pattern(broker, publication, call.caller_ip)
+            found = _orders(broker, pattern, publication.body)
+            places.append(
+                slice(len(orders), len(orders) + len(found)) if pattern.group else len(orders)
+            )
+            orders += found
         except ApiError as error:
-            answers.append({"error": str(error), "status": error.status})
-    receipts = iter(await accept(broker, orders))
-    return Answer(body=[next(receipts) if answer is None else answer for answer in answers])
+            places.append({"error": str(error), "status": error.status})
+    receipts = await accept(broker, orders)
+    return Answer(body=[place if isinstance(place, dict) else receipts[place] for place in places])
 
 
 async def accept(broker: Broker, orders: list[Order]) -> list[dict[str, Any]]:
@@ -72,17 +115,26 @@ async def accept(broker: Broker, orders: list[Order]) -> list[dict[str, Any]]:
     )
     pairs = list(zip(orders, duplicates, strict=True))
     broker.scheduler.add(order.message for order, duplicate in pairs if duplicate is None)
-    return [
-        {"messageId": order.message.id}
-        if duplicate is None
-        else {"messageId": duplicate, "deduplicated": True}
-        for order, duplicate in pairs
-    ]
+    return [_receipt(order.message, duplicate) for order, duplicate in pairs]
+
+
+async def find_group(broker: Broker, name: str) -> UrlGroup:
+    """Return a URL group that is published to. Raises NotFound, BadRequest."""
+    group = await broker.database.read(partial(url_groups.find, name=name))
+    if group is None:
+        raise no_such_group(name)
+    return group
 
 
 def with_query(destination: str, query: str) -> str:
     """Glue the query of a destination back on."""
     return f"{destination}?{query}" if query else destination
+
+
+def with_defaults(headers: Pairs, group: UrlGroup) -> Pairs:
+    """Add the headers of a group that a request to it does not have."""
+    names = {name.lower() for name, _ in headers}
+    return headers + tuple(pair for pair in group.headers if pair[0].lower() not in names)
 
 
 def check_size(broker: Broker, body: bytes) -> None:
@@ -91,30 +143,65 @@ def check_size(broker: Broker, body: bytes) -> None:
         raise QuotaExceeded(f"the body has {len(body)} bytes; the limit is {limit} bytes")
 
 
-def _order(broker: Broker, options: Options, *, url: str, body: bytes, caller_ip: str) -> Order:
-    check_size(broker, body)
+async def _pattern(broker: Broker, publication: Publication, caller_ip: str) -> Pattern:
+    """Work out what a publication asks for. Raises ApiError."""
+    destination = parse_destination(publication.destination)
+    group = None if is_url(destination) else await find_group(broker, destination)
+    headers = publication.headers if group is None else with_defaults(publication.headers, group)
+    options = read_options(headers, publication.query)
+    if options.get("cron"):
+        raise BadRequest("Upstash-Cron makes a schedule: send it to /v2/schedules/ instead")
+    envelope = read_envelope(
+        options, url=destination, body=b"", caller_ip=caller_ip, queue=publication.queue
+    )
+    await check_destinations(broker, envelope, group)
     now_ms = broker.clock.now_ms()
-    envelope = read_envelope(options, url=url, body=body, caller_ip=caller_ip)
-    message = new_message(envelope, now_ms=now_ms, due_ms=read_due_ms(options, now_ms))
-    return Order(message=message, key=_deduplication_key(options, envelope))
+    return Pattern(
+        envelope=envelope,
+        group=group,
+        options=options,
+        now_ms=now_ms,
+        due_ms=read_due_ms(options, now_ms),
+    )
 
 
-def _batch_order(broker: Broker, item: Any, caller_ip: str) -> Order:
+async def check_destinations(broker: Broker, envelope: Envelope, group: UrlGroup | None) -> None:
+    """Refuse what may not be called, and hosts that do not exist. Raises BadRequest."""
+    called = [envelope.url] if group is None else [endpoint.url for endpoint in group.endpoints]
+    broker.firewall.check_listed([*called, *envelope.callback_urls])
+    for url in called:
+        await broker.firewall.check_exists(url)
+
+
+def _orders(broker: Broker, pattern: Pattern, body: bytes) -> list[Order]:
+    """Return a message for each URL that is published to."""
+    check_size(broker, body)
+    made = fan_out(
+        pattern.envelope.with_body(body),
+        pattern.group,
+        now_ms=pattern.now_ms,
+        due_ms=pattern.due_ms,
+    )
+    return [
+        Order(message=message, key=_deduplication_key(pattern.options, message)) for message in made
+    ]
+
+
+def _publication(item: Any) -> Publication:
     if not isinstance(item, dict) or not isinstance(item.get("destination"), str):
         raise BadRequest("every message of a batch is an object with a destination")
-    headers, body = item.get("headers") or {}, item.get("body")
+    headers, body, queue = item.get("headers") or {}, item.get("body"), item.get("queue")
     if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
         raise BadRequest("the headers of a message are an object of strings")
     if not isinstance(body, str | None):
         raise BadRequest("the body of a message is a string or null")
-    if item.get("queue") is not None:
-        raise BadRequest("this server has no queues")
-    return _order(
-        broker,
-        read_options(headers.items()),
-        url=parse_destination(item["destination"]),
+    if not isinstance(queue, str | None):
+        raise BadRequest("the queue of a message is its name or null")
+    return Publication(
+        destination=item["destination"],
+        headers=tuple(headers.items()),
         body=_utf8(body or ""),
-        caller_ip=caller_ip,
+        queue=queue,
     )
 
 
@@ -125,10 +212,21 @@ def _utf8(text: str) -> bytes:
         raise BadRequest("the body of a message is not valid Unicode") from error
 
 
-def _deduplication_key(options: Options, envelope: Envelope) -> str | None:
+def _receipt(message: Message, duplicate: str | None) -> dict[str, Any]:
+    receipt: dict[str, Any] = {"messageId": message.id}
+    if duplicate is not None:
+        receipt = {"messageId": duplicate, "deduplicated": True}
+    if message.topic is not None:
+        receipt["url"] = message.envelope.url
+    return receipt
+
+
+def _deduplication_key(options: Options, message: Message) -> str | None:
+    envelope = message.envelope
     explicit = options.get("deduplication-id")
     if explicit is not None:
-        return f"id:{explicit}"
+        # Each URL of a group gets the message once.
+        return f"id:{explicit}" if message.topic is None else f"id:{explicit} {envelope.url}"
     if not options.flag("content-based-deduplication"):
         return None
     content = json.dumps([envelope.url, envelope.headers], sort_keys=True).encode()
@@ -139,12 +237,11 @@ def _store(
     connection: sqlite3.Connection, orders: list[Order], now_ms: int, window_ms: int
 ) -> list[str | None]:
     """Store the messages that are new; return the id of the earlier one for each that is not."""
-    duplicates: list[str | None] = []
-    for order in orders:
-        duplicate = order.key and messages.duplicate_of(
-            connection, order.key, order.message.id, now_ms, window_ms
-        )
-        if duplicate is None:
-            messages.insert(connection, order.message)
-        duplicates.append(duplicate)
+    duplicates = [
+        order.key
+        and messages.duplicate_of(connection, order.key, order.message.id, now_ms, window_ms)
+        for order in orders
+    ]
+    pairs = zip(orders, duplicates, strict=True)
+    messages.insert(connection, [order.message for order, duplicate in pairs if duplicate is None])
     return duplicates

@@ -4,32 +4,37 @@ import sqlite3
 from functools import partial
 
 from qstash_server import wire
-from qstash_server.api.publish import check_size, with_query
+from qstash_server.api.publish import check_size, find_group, with_defaults, with_query
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
 from qstash_server.cron import parse_cron
-from qstash_server.destination import parse_destination
+from qstash_server.destination import is_url, parse_destination
 from qstash_server.errors import NotFound
 from qstash_server.headers import read_envelope, read_options
 from qstash_server.schedule import Schedule, check_schedule_id, new_schedule_id
-from qstash_server.state import messages, schedules
+from qstash_server.state import messages, schedules, url_groups
 
 
 async def create(broker: Broker, call: Call, destination: str) -> Answer:
-    """Store a schedule; one with the same id is replaced whole."""
+    """Store a schedule; one with the same id is replaced whole.
+
+    Its host need not exist yet: a schedule lives long, and each of its firings is looked after.
+    """
     check_size(broker, call.body)
-    options = read_options(call.headers, call.query)
+    target = parse_destination(with_query(destination, call.destination_query))
+    headers = call.headers
+    if not is_url(target):
+        headers = with_defaults(headers, await find_group(broker, target))
+    options = read_options(headers, call.query)
+    envelope = read_envelope(options, url=target, body=call.body, caller_ip=call.caller_ip)
+    called = [target] if is_url(target) else []
+    broker.firewall.check_listed([*called, *envelope.callback_urls])
     cron = (options.values.get("cron") or "").strip()
     now_ms = broker.clock.now_ms()
     given_id = options.get("schedule-id")
     schedule = Schedule(
         id=check_schedule_id(given_id) if given_id else new_schedule_id(),
-        envelope=read_envelope(
-            options,
-            url=parse_destination(with_query(destination, call.destination_query)),
-            body=call.body,
-            caller_ip=call.caller_ip,
-        ),
+        envelope=envelope,
         cron=cron,
         delay_s=options.duration_s("delay") or 0,
         created_ms=now_ms,
@@ -41,15 +46,15 @@ async def create(broker: Broker, call: Call, destination: str) -> Answer:
 
 
 async def get(broker: Broker, call: Call, schedule_id: str) -> Answer:
-    def job(connection: sqlite3.Connection) -> dict[str, object]:
-        return _with_states(connection, _find(connection, schedule_id))
+    def job(connection: sqlite3.Connection) -> wire.Json:
+        return shown(connection, _find(connection, schedule_id))
 
     return Answer(body=await broker.database.read(job))
 
 
 async def list_all(broker: Broker, call: Call) -> Answer:
-    def job(connection: sqlite3.Connection) -> list[dict[str, object]]:
-        return [_with_states(connection, schedule) for schedule in schedules.every(connection)]
+    def job(connection: sqlite3.Connection) -> list[wire.Json]:
+        return [shown(connection, schedule) for schedule in schedules.every(connection)]
 
     return Answer(body=await broker.database.read(job))
 
@@ -105,5 +110,9 @@ def _not_found(schedule_id: str) -> NotFound:
     return NotFound(f"schedule {schedule_id} not found")
 
 
-def _with_states(connection: sqlite3.Connection, schedule: Schedule) -> dict[str, object]:
-    return wire.schedule(schedule, messages.states(connection, schedule.last_messages))
+def shown(connection: sqlite3.Connection, schedule: Schedule) -> wire.Json:
+    """Return a schedule with what became of its last firing."""
+    target, error = schedule.envelope.url, None
+    if not is_url(target) and url_groups.find(connection, target) is None:
+        error = f"url group {target!r} not found"
+    return wire.schedule(schedule, messages.states(connection, schedule.last_messages), error)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from qstash_server import wire
+from qstash_server.api.schedules import shown
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
 from qstash_server.message import Message
@@ -16,10 +17,13 @@ from qstash_server.state import messages, overview, schedules
 LONGEST_TEXT = 300
 _MOST_LABELS = 10
 # The page picks from what the API shows, so whatever is redacted there is not here either.
-_OF_A_MESSAGE = frozenset("messageId url method maxRetries createdAt scheduleId labels".split())
+_OF_A_MESSAGE = frozenset(
+    "messageId url method maxRetries createdAt scheduleId topicName queueName flowControlKey labels"
+    "".split()
+)
 _OF_A_SCHEDULE = frozenset(
     "scheduleId destination method cron delay isPaused lastScheduleTime nextScheduleTime "
-    "lastScheduleStates labels".split()
+    "lastScheduleStates queueName flowControlKey error labels".split()
 )
 _OF_AN_EVENT = frozenset("responseStatus error nextDeliveryTime".split())
 
@@ -49,9 +53,7 @@ def _section(rows: list[wire.Json], total: int) -> wire.Json:
 
 
 def _schedule(connection: sqlite3.Connection, row: sqlite3.Row) -> wire.Json:
-    schedule = schedules.read(row)
-    states = messages.states(connection, schedule.last_messages)
-    return _pick(wire.schedule(schedule, states), _OF_A_SCHEDULE)
+    return _pick(shown(connection, schedules.read(row)), _OF_A_SCHEDULE)
 
 
 def _waiting(row: sqlite3.Row, in_flight: Set[str]) -> wire.Json:

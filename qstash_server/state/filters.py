@@ -24,14 +24,13 @@ _CONDITIONS = {
     "responseStatus": "CAST(messages.response_status AS TEXT) IN ({})",
     "label": "EXISTS (SELECT 1 FROM json_each(messages.labels) WHERE value IN ({}))",
     "state": "events.state IN ({})",
-    # Nothing here comes from a URL group, waits in a queue or is under flow control.
-    "topicName": "NULL IN ({})",
-    "queueName": "NULL IN ({})",
-    "flowControlKey": "NULL IN ({})",
+    "topicName": "messages.topic IN ({})",
+    "queueName": "messages.queue IN ({})",
+    "flowControlKey": "messages.flow_key IN ({})",
 }
 # SQLite binds 32,766 values in one statement.
 MOST_VALUES = 10_000
-_ONE_VALUE = ("url", "path", "label")
+_ONE_VALUE = ("url", "path")  # A comma may be part of these.
 _COMMON = frozenset(
     "messageId url host path scheduleId callerIp callerIP label topicName queueName flowControlKey"
     " fromDate toDate".split()
@@ -55,6 +54,11 @@ class Where:
 
     def __str__(self) -> str:
         return " AND ".join(self.parts) or "1"
+
+
+def named_alone(pairs: list[tuple[str, str]], name: str) -> list[tuple[str, str]]:
+    """Return the ids alone when there are any: who names them wants those, whatever else is said."""
+    return [pair for pair in pairs if pair[0] == name] or pairs
 
 
 def read_filters(

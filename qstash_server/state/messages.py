@@ -3,11 +3,14 @@
 import base64
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qstash_server.envelope import Envelope
+from qstash_server.errors import BadRequest
+from qstash_server.lanes import Held
 from qstash_server.message import Message, Response
-from qstash_server.state import events
+from qstash_server.state import events, flow_keys, queues
 from qstash_server.state.filters import Where
 
 # A settled message can be read this long (GET /v2/messages/{id}): who publishes and asks at once
@@ -18,8 +21,8 @@ KEPT_BODY_BYTES = 65_536
 # What an ERROR event keeps of the response; the DLQ entry has all of it.
 LOGGED_RESPONSE_BYTES = 4096
 MESSAGE_COLUMNS = (
-    "id, envelope, body, created_ms, not_before_ms, due_ms, retried, schedule_id, "
-    "messages.seq AS message_seq"
+    "id, envelope, body, created_ms, not_before_ms, due_ms, retried, schedule_id, topic, endpoint, "
+    "slot, messages.seq AS message_seq"
 )
 
 
@@ -32,28 +35,53 @@ class DeadLetter:
     response: Response
 
 
-def insert(connection: sqlite3.Connection, message: Message) -> None:
-    """Store a message that waits, and log that it was created."""
-    envelope = message.envelope
-    connection.execute(
-        "INSERT INTO messages (id, url, labels, caller_ip, schedule_id, envelope, body, created_ms,"
-        " not_before_ms, due_ms, retried) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            message.id,
-            envelope.url,
-            json.dumps(envelope.labels),
-            envelope.caller_ip,
-            message.schedule_id,
-            envelope.to_json(),
-            envelope.body,
-            message.created_ms,
-            message.not_before_ms,
-            message.due_ms,
-            message.retried,
-        ),
+def insert(connection: sqlite3.Connection, accepted: Sequence[Message]) -> None:
+    """Store messages that wait, in this order, and log that they were created.
+
+    The queues and the flow-control keys that they name are made when they are not there.
+    """
+    for message in accepted:
+        envelope = message.envelope
+        if envelope.queue is not None:
+            queues.ensure(connection, envelope.queue, message.created_ms)
+        if envelope.flow is not None:
+            flow_keys.publish(connection, envelope.flow, message.created_ms)
+    # One writer, inside its transaction: nobody else takes these numbers.
+    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+    numbered = list(enumerate(accepted, last[0] + 1 if last else 1))
+    connection.executemany(
+        "INSERT INTO messages (seq, id, url, labels, caller_ip, schedule_id, envelope, body,"
+        " created_ms, not_before_ms, due_ms, retried, topic, endpoint, queue, slot, flow_key)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (_row(seq, message) for seq, message in numbered),
     )
-    seq = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-    events.add(connection, seq, "CREATED", message.created_ms)
+    connection.executemany(
+        "INSERT INTO events (message_seq, time_ms, state) VALUES (?, ?, 'CREATED')",
+        ((seq, message.created_ms) for seq, message in numbered),
+    )
+
+
+def _row(seq: int, message: Message) -> tuple[object, ...]:
+    envelope = message.envelope
+    return (
+        seq,
+        message.id,
+        envelope.url,
+        json.dumps(envelope.labels) if envelope.labels else "[]",
+        envelope.caller_ip,
+        message.schedule_id,
+        envelope.to_json(),
+        envelope.body,
+        message.created_ms,
+        message.not_before_ms,
+        message.due_ms,
+        message.retried,
+        message.topic,
+        message.endpoint,
+        envelope.queue,
+        message.slot,
+        envelope.flow and envelope.flow.key,
+    )
 
 
 def duplicate_of(
@@ -78,6 +106,16 @@ def waiting(connection: sqlite3.Connection) -> list[tuple[str, int]]:
         "SELECT id, due_ms FROM messages WHERE state = 'waiting' ORDER BY due_ms, id"
     )
     return [(row[0], row[1]) for row in rows]
+
+
+def held(connection: sqlite3.Connection) -> list[Held]:
+    """Return what waits in a queue or under flow control, in the order in which it came."""
+    rows = connection.execute(
+        "SELECT id, not_before_ms, due_ms, queue, slot, flow_key FROM messages"
+        " WHERE state = 'waiting' AND (queue IS NOT NULL OR flow_key IS NOT NULL)"
+        " ORDER BY not_before_ms, seq"
+    )
+    return [Held(**row) for row in rows]
 
 
 def load_waiting(connection: sqlite3.Connection, ids: list[str]) -> list[Message]:
@@ -110,6 +148,9 @@ def read_message(row: sqlite3.Row) -> Message:
         due_ms=row["due_ms"],
         retried=row["retried"],
         schedule_id=row["schedule_id"],
+        topic=row["topic"],
+        endpoint=row["endpoint"],
+        slot=row["slot"],
     )
 
 
@@ -172,12 +213,28 @@ def cancel(connection: sqlite3.Connection, seqs: list[int], now_ms: int) -> None
         _settle(connection, seq, "canceled", now_ms)
 
 
+def cancel_queued(connection: sqlite3.Connection, queue: str, now_ms: int) -> list[str]:
+    """Cancel what waits in a queue and return the ids; callbacks of what was served stay."""
+    rows = connection.execute(
+        "SELECT seq, id FROM messages WHERE state = 'waiting' AND queue = ? AND slot IS NULL",
+        (queue,),
+    ).fetchall()
+    cancel(connection, [row["seq"] for row in rows], now_ms)
+    return [row["id"] for row in rows]
+
+
 def reschedule(connection: sqlite3.Connection, message_id: str, due_ms: int) -> bool:
-    """Move the next attempt of a message that waits; False if it does not."""
-    cursor = connection.execute(
-        "UPDATE messages SET due_ms = ? WHERE id = ? AND state = 'waiting'", (due_ms, message_id)
-    )
-    return cursor.rowcount == 1
+    """Move the next attempt of a message that waits; False if it does not.
+
+    Raises BadRequest for one in a queue, which would overtake others.
+    """
+    row = connection.execute(
+        "UPDATE messages SET due_ms = ? WHERE id = ? AND state = 'waiting' RETURNING queue",
+        (due_ms, message_id),
+    ).fetchone()
+    if row is not None and row["queue"] is not None:
+        raise BadRequest(f"message {message_id} is in the queue {row['queue']}, and waits its turn")
+    return row is not None
 
 
 def states(connection: sqlite3.Connection, ids: tuple[str, ...]) -> dict[str, str]:

@@ -3,6 +3,8 @@
 import sqlite3
 from dataclasses import dataclass
 
+from qstash_server.state import flow_keys
+
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
@@ -16,8 +18,8 @@ class Retention:
     settled: int = 100_000
 
 
-def sweep(connection: sqlite3.Connection, retention: Retention, now_ms: int) -> int:
-    """Delete what is past its time and return how many messages that were.
+def sweep(connection: sqlite3.Connection, retention: Retention, now_ms: int) -> list[str]:
+    """Delete what is past its time; return the flow-control keys that nothing is under any more.
 
     Messages that wait are never touched. Every statement goes through an index, so the work is
     proportional to what leaves.
@@ -28,13 +30,13 @@ def sweep(connection: sqlite3.Connection, retention: Retention, now_ms: int) -> 
         "UPDATE messages SET dlq_id = NULL WHERE dlq_id IS NOT NULL AND settled_ms <= ?",
         (now_ms - retention.dlq_s * 1000,),
     )
-    by_age = connection.execute(
+    connection.execute(
         "DELETE FROM messages WHERE settled_ms <= ? AND dlq_id IS NULL",
         (now_ms - retention.log_s * 1000,),
     )
-    by_count = connection.execute(
+    connection.execute(
         "DELETE FROM messages WHERE settled_ms <= (SELECT settled_ms FROM messages"
         " WHERE settled_ms IS NOT NULL ORDER BY settled_ms DESC LIMIT 1 OFFSET ?)",
         (retention.settled,),
     )
-    return by_age.rowcount + by_count.rowcount
+    return flow_keys.sweep(connection, now_ms - retention.log_s * 1000)

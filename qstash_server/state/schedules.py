@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 
 from qstash_server.envelope import Envelope
 from qstash_server.message import Message
@@ -62,18 +63,18 @@ def delete(connection: sqlite3.Connection, schedule_id: str) -> bool:
 def fire(
     connection: sqlite3.Connection,
     schedule_id: str,
-    message: Message,
+    made: Sequence[Message],
     fired_ms: int,
     next_ms: int | None,
 ) -> None:
-    """Store the message of one firing and the time of the next, in one transaction.
+    """Store the messages of one firing and the time of the next, in one transaction.
 
     So neither a crash nor a restart can lose a firing or repeat it.
     """
-    messages.insert(connection, message)
+    messages.insert(connection, made)
     connection.execute(
         "UPDATE schedules SET last_ms = ?, next_ms = ?, last_messages = ? WHERE id = ?",
-        (fired_ms, next_ms, json.dumps([message.id]), schedule_id),
+        (fired_ms, next_ms, json.dumps([message.id for message in made]), schedule_id),
     )
 
 

@@ -62,7 +62,43 @@ CREATE TABLE schedules (
     last_messages TEXT NOT NULL
 ) WITHOUT ROWID;
 """
-MIGRATIONS = (_VERSION_1,)
+
+# Queues, URL groups and flow control. slot: of a callback, the message whose slot in the queue it uses.
+_VERSION_2 = """
+ALTER TABLE messages ADD COLUMN topic TEXT;
+ALTER TABLE messages ADD COLUMN endpoint TEXT;
+ALTER TABLE messages ADD COLUMN queue TEXT;
+ALTER TABLE messages ADD COLUMN slot TEXT;
+ALTER TABLE messages ADD COLUMN flow_key TEXT;
+CREATE INDEX messages_queued ON messages (queue, not_before_ms, seq)
+    WHERE state = 'waiting' AND queue IS NOT NULL;
+CREATE INDEX messages_of_key ON messages (flow_key) WHERE flow_key IS NOT NULL;
+
+CREATE TABLE queues (
+    name TEXT PRIMARY KEY,
+    parallelism INTEGER NOT NULL,
+    paused INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE flow_keys (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    kept INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX flow_keys_updated ON flow_keys (updated_ms) WHERE NOT kept;
+
+CREATE TABLE url_groups (
+    name TEXT PRIMARY KEY,
+    headers TEXT NOT NULL,
+    endpoints TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+MIGRATIONS = (_VERSION_1, _VERSION_2)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

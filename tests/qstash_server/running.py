@@ -155,7 +155,7 @@ class Running:
     def __init__(self, loop: LoopThread, settings: Settings, clock: Clock) -> None:
         self.loop = loop
         self.clock = clock
-        self.server = Server(settings, clock)
+        self.server = Server(settings, clock, _known)
 
     def __enter__(self) -> Self:
         self.loop.run(self.server.__aenter__())
@@ -215,6 +215,11 @@ class Running:
         """Return the log of a message, the oldest event first."""
         answer = self.request("GET", f"/v2/events?messageId={message_id}&order=earliestFirst")
         return [event["state"] for event in answer.json["events"]]
+
+
+async def _known(host: str) -> bool:
+    """Stands in for the resolver: what tests see does not depend on the network."""
+    return not host.endswith(".invalid")
 
 
 def publish(sdk: QStash, url: str, **options: Any) -> PublishResponse:

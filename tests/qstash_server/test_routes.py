@@ -11,20 +11,11 @@ def test_unknown_path_is_404(server: Running, path: str) -> None:
     assert (answer.status, answer.json) == (404, {"error": f"no such path: {path}"})
 
 
-@pytest.mark.parametrize(
-    ("path", "noun"),
-    [
-        ("/v2/enqueue/q/https://a.example", "queues"),
-        ("/v2/queues/q", "queues"),
-        ("/v2/topics/t/endpoints", "URL groups"),
-        ("/v2/flowControl/k", "flow control"),
-        ("/v2/globalParallelism", "flow control"),
-    ],
-)
-def test_what_is_not_supported_says_so(server: Running, path: str, noun: str) -> None:
+@pytest.mark.parametrize("path", ["/v2/publish/api/llm", "/v2/enqueue/q/api/email"])
+def test_providers_of_upstash_are_refused_with_a_way_out(server: Running, path: str) -> None:
     answer = server.request("POST", path)
-    assert answer.status == 404
-    assert answer.json == {"error": f"this server has no {noun}"}
+    assert answer.status == 400
+    assert "publish to the provider's URL instead" in answer.json["error"]
 
 
 def test_wrong_method_is_405_and_names_the_right_ones(server: Running) -> None:

@@ -162,7 +162,7 @@ def test_delay_holds_back_each_message_and_not_the_schedule(server: Running, sin
         ({"Upstash-Cron": "* * * * * *"}, "expected exactly 5 fields, found 6"),
         ({"Upstash-Cron": "CRON_TZ=Nowhere * * * * *"}, "bad location Nowhere"),
         ({"Upstash-Cron": "@daily", "Upstash-Schedule-Id": "a b"}, "invalid schedule id"),
-        ({"Upstash-Cron": "@daily", "Upstash-Queue-Name": "q"}, "this server has no queues"),
+        ({"Upstash-Cron": "@daily", "Upstash-Queue-Name": "q r"}, "invalid queue name"),
     ],
 )
 def test_bad_schedule_is_refused_and_stores_nothing(

@@ -22,7 +22,7 @@ def connection(state: Path) -> Any:
 
 def add(connection: sqlite3.Connection, *, due_ms: int, failed: bool = False) -> str:
     message = new_message(envelope(), now_ms=NOW_MS, due_ms=due_ms)
-    messages.insert(connection, message)
+    messages.insert(connection, [message])
     seq = messages.waiting_seq(connection, message.id)
     if failed and seq is not None:
         response = Response(status=500, headers={}, body=b"no")

@@ -1,0 +1,25 @@
+"""From one envelope to the messages that carry it out."""
+
+from functools import partial
+
+from qstash_server.envelope import Envelope
+from qstash_server.message import Message, new_message
+from qstash_server.url_group import UrlGroup
+
+
+def fan_out(
+    envelope: Envelope,
+    group: UrlGroup | None,
+    *,
+    now_ms: int,
+    due_ms: int,
+    schedule_id: str | None = None,
+) -> list[Message]:
+    """Return a message for each URL of a group, or the one for a URL."""
+    make = partial(new_message, now_ms=now_ms, due_ms=due_ms, schedule_id=schedule_id)
+    if group is None:
+        return [make(envelope)]
+    return [
+        make(envelope.at(endpoint.url), topic=group.name, endpoint=endpoint.name)
+        for endpoint in group.endpoints
+    ]

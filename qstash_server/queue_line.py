@@ -1,0 +1,71 @@
+"""A queue while the server runs: who is served, and who waits in line for that."""
+
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queue:
+    """A queue as it is stored. parallelism: how many of its messages are served at a time."""
+
+    name: str
+    parallelism: int = 1
+    paused: bool = False
+    created_ms: int = 0
+    updated_ms: int = 0
+
+
+class QueueLine:
+    """First in, first out.
+
+    A message has its slot from its first attempt until it is settled and its callbacks are, too, so
+    that the next one waits for all of that.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        # Per slot, named by the message it was given to: what is not settled yet.
+        self._slots: dict[str, int] = {}
+        self._line: deque[tuple[str, int]] = deque()
+        self._waiting: set[str] = set()
+        self._parked: dict[str, int] = {}
+
+    def holds(self, slot: str) -> bool:
+        return slot in self._slots
+
+    def enter(self, message_id: str, due_ms: int) -> None:
+        """Stand in line; who does already stays in place."""
+        if message_id not in self._waiting:
+            self._waiting.add(message_id)
+            self._line.append((message_id, due_ms))
+
+    def park(self, message_id: str, due_ms: int) -> None:
+        """Keep a message that has a slot but may not be tried, until the queue is resumed."""
+        self._parked[message_id] = due_ms
+
+    def join(self, slot: str) -> None:
+        """Hold a slot for one more, a callback of the message that it was given to."""
+        self._slots[slot] = self._slots.get(slot, 0) + 1
+
+    def leave(self, message_id: str, slot: str) -> None:
+        """Let go of a message that is settled, wherever it stands."""
+        self._waiting.discard(message_id)
+        self._parked.pop(message_id, None)
+        if slot in self._slots:
+            self._slots[slot] -= 1
+            if self._slots[slot] == 0:
+                del self._slots[slot]
+
+    def next_in_line(self) -> list[tuple[str, int]]:
+        """Give free slots to those first in line; return (id, due time) of all who may go now."""
+        if self.queue.paused:
+            return []
+        ready = list(self._parked.items())
+        self._parked.clear()
+        while self._line and len(self._slots) < self.queue.parallelism:
+            message_id, due_ms = self._line.popleft()
+            if message_id in self._waiting:
+                self._waiting.discard(message_id)
+                self._slots[message_id] = 1
+                ready.append((message_id, due_ms))
+        return ready
