@@ -211,7 +211,7 @@ function fillEvent(tr, row, now) {
 
 function putMessage(tr, row) {
   put(tr, { method: row.method, url: row.url, messageId: row.messageId });
-  put(tr, { schedule: row.scheduleId ? `from ${row.scheduleId}` : "" });
+  put(tr, { origin: origin(row) });
   putLabels(tr, row.labels);
 }
 
@@ -246,6 +246,13 @@ function putState(tr, name, state) {
   const field = tr.querySelector(`[data-field="${name}"]`);
   setText(field, state ? WORDS[state] ?? state.toLowerCase().replaceAll("_", " ") : "");
   field.className = `chip ${TONES[state] ?? ""}`;
+}
+
+function origin(row) {
+  const parts = {
+    from: row.scheduleId, "to group": row.topicName, "in queue": row.queueName, under: row.flowControlKey,
+  };
+  return Object.entries(parts).filter(([, name]) => name).map(([word, name]) => `${word} ${name}`).join(", ");
 }
 
 function putLabels(tr, labels = []) {

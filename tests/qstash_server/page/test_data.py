@@ -157,7 +157,7 @@ def test_page_can_send_and_cancel_waiting_messages(server: Running, sink: Sink) 
     sent = server.publish(sink.url + "/sent", delay="1h")
     cancelled = server.publish(sink.url + "/cancelled", delay="1h")
     assert act(server, "POST", f"/page/messages/{sent}/retry").status == 200
-    assert act(server, "DELETE", f"/page/messages/{cancelled}").status == 200
+    assert act(server, "DELETE", f"/page/messages/{cancelled}").status == 202
     assert look(server)["waiting"]["total"] == 0
     server.advance(3600)
     assert [delivery.target for delivery in sink.deliveries] == ["/sent"]
