@@ -11,7 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,8 @@ Pending = tuple[Job, "asyncio.Future[Any]"]
 
 _GROUP = 512
 _READERS = 2
+# How long a program that holds the file's lock, a shell in a transaction say, is waited for.
+_LOCK_WAIT_S = 2.0
 
 
 class Database:
@@ -106,21 +108,32 @@ class Database:
         return group
 
     def _commit(self, jobs: list[Pending]) -> None:
-        results: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            # None of the jobs is at fault, and to wait for the lock once for each takes for ever.
+            self._fail(jobs, error)
+            return
+        try:
             results = [(future, *self._run(job)) for job, future in jobs]
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if len(jobs) > 1:  # Only the job at fault shall fail, a body too big for the disk say.
-                for pending in jobs:
-                    self._commit([pending])
+            if len(jobs) == 1:
+                self._fail(jobs, error)
                 return
-            logger.exception("the state could not be written")
-            failure = StateUnavailable(f"the state could not be written: {error}")
-            results = [(jobs[0][1], None, failure)]
+            for (
+                pending
+            ) in jobs:  # Only the job at fault shall fail, a body too big for the disk say.
+                self._commit([pending])
+            return
+        self._loop.call_soon_threadsafe(_resolve, results)
+
+    def _fail(self, jobs: list[Pending], error: sqlite3.Error) -> None:
+        logger.error("the state could not be written", exc_info=error)
+        text = f"the state could not be written: {error}"
+        results = [(future, None, StateUnavailable(text)) for _, future in jobs]
         self._loop.call_soon_threadsafe(_resolve, results)
 
     def _run(self, job: Job) -> tuple[Any, BaseException | None]:
@@ -138,7 +151,7 @@ class Database:
         return result, failure
 
 
-def _resolve(results: list[tuple["asyncio.Future[Any]", Any, BaseException | None]]) -> None:
+def _resolve(results: Sequence[tuple["asyncio.Future[Any]", Any, BaseException | None]]) -> None:
     for future, result, error in results:
         if future.done():  # The caller was cancelled; the write stands all the same.
             continue
@@ -149,7 +162,9 @@ def _resolve(results: list[tuple["asyncio.Future[Any]", Any, BaseException | Non
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False
+    )
     connection.row_factory = sqlite3.Row
     connection.create_function("url_part", 2, url_part, deterministic=True)
     return connection
@@ -166,6 +181,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection)
+        connection.executescript("BEGIN IMMEDIATE; ROLLBACK;")  # Fails if somebody holds the lock.
     except (sqlite3.Error, OSError, StartError) as error:
         if connection is not None:
             connection.close()

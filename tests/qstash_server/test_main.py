@@ -1,12 +1,10 @@
 """The command line, as a parent process and a shell see it."""
 
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,26 +145,3 @@ def test_message_in_flight_at_a_kill_is_delivered_again_with_its_id(
         assert [d.headers["Upstash-Message-Id"] for d in deliveries] == [message_id] * 2
         [soon] = sink.wait_for("/soon")
         assert soon.headers["Upstash-Message-Id"] == waiting_id
-
-
-def test_kill_at_random_instants_loses_no_accepted_message(state: Path, sink: Sink) -> None:
-    """Publish without pause, kill the server in the middle of it, several times over."""
-    accepted: set[str] = set()
-    flaky = sink.reply("/flaky", Reply(status=500), Reply(status=500), Reply())
-    for _ in range(4):
-        with started(state) as (process, sdk):
-            deadline = time.monotonic() + random.uniform(0.05, 0.4)  # noqa: S311
-            while time.monotonic() < deadline:
-                items = [{"url": flaky, "body": "x", "retry_delay": "50"} for _ in range(5)]
-                accepted |= {r.message_id for r in sdk.message.batch(items)}  # type: ignore[arg-type, union-attr]
-            process.kill()
-            process.wait()
-    with started(state) as (_, sdk):
-        deadline = time.monotonic() + DEADLINE_S
-        while time.monotonic() < deadline:
-            delivered = {d.headers["Upstash-Message-Id"] for d in sink.to("/flaky")}
-            if accepted <= delivered and sdk.message.cancel_all() == 0:
-                break
-            time.sleep(0.05)
-    assert accepted
-    assert accepted <= {d.headers["Upstash-Message-Id"] for d in sink.to("/flaky")}
