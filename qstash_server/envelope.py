@@ -80,15 +80,13 @@ class Envelope:
     caller_ip: str
     queue: str | None = None
     flow: FlowControl | None = None
-    _json: str | None = field(default=None, compare=False, repr=False)
+    _json: str | None = field(default=None, init=False, compare=False, repr=False)
 
     def with_body(self, body: bytes) -> "Envelope":
         """Return the same for another body; what both are stored as is made only once."""
-        return replace(self, body=body, _json=self.to_json())
-
-    def at(self, url: str) -> "Envelope":
-        """Return the same for another URL."""
-        return replace(self, url=url, _json=None)
+        other = replace(self, body=body)
+        object.__setattr__(other, "_json", self.to_json())
+        return other
 
     @property
     def callback_urls(self) -> list[str]:
@@ -98,23 +96,28 @@ class Envelope:
 
     def to_json(self) -> str:
         """Return everything but the body, which is bytes and stored beside it."""
-        return self._json or _encode(
-            {
-                "url": self.url,
-                "method": self.method,
-                "headers": self.headers,
-                "retries": self.retries,
-                "retryDelay": self.retry_delay,
-                "timeoutS": self.timeout_s,
-                "callback": self.callback and self.callback.to_json(),
-                "failureCallback": self.failure_callback and self.failure_callback.to_json(),
-                "labels": self.labels,
-                "redact": self.redact,
-                "callerIp": self.caller_ip,
-                "queue": self.queue,
-                "flow": self.flow and self.flow.to_json(),
-            }
-        )
+        text = self._json
+        if text is None:
+            text = _encode(self._fields())
+            object.__setattr__(self, "_json", text)
+        return text
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "method": self.method,
+            "headers": self.headers,
+            "retries": self.retries,
+            "retryDelay": self.retry_delay,
+            "timeoutS": self.timeout_s,
+            "callback": self.callback and self.callback.to_json(),
+            "failureCallback": self.failure_callback and self.failure_callback.to_json(),
+            "labels": self.labels,
+            "redact": self.redact,
+            "callerIp": self.caller_ip,
+            "queue": self.queue,
+            "flow": self.flow and self.flow.to_json(),
+        }
 
     @staticmethod
     def from_json(text: str, body: bytes) -> "Envelope":

@@ -1,5 +1,6 @@
 """From one envelope to the messages that carry it out."""
 
+from dataclasses import replace
 from functools import partial
 
 from qstash_server.envelope import Envelope
@@ -20,6 +21,6 @@ def fan_out(
     if group is None:
         return [make(envelope)]
     return [
-        make(envelope.at(endpoint.url), topic=group.name, endpoint=endpoint.name)
+        make(replace(envelope, url=endpoint.url), topic=group.name, endpoint=endpoint.name)
         for endpoint in group.endpoints
     ]
