@@ -1,0 +1,222 @@
+"""Content, what people did with it, what was learned from that, and what is shown because of it."""
+
+from typing import Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from pgvector.django import HnswIndex, VectorField
+
+#: Ids come from applications, and are theirs: any text of this length.
+MAX_ID_LENGTH = 200
+#: Length of the vectors. The index needs it fixed, so a change of it is a migration.
+FACTORS = 64
+
+
+class ContentItemQuerySet(models.QuerySet["ContentItem"]):
+    def listable(self) -> Self:
+        """Items that may be recommended now: published, not expired, not hidden."""
+        published = Q(published_at__lte=Now())
+        current = Q(expires_at=None) | Q(expires_at__gt=Now())
+        return self.filter(published, current, hidden=False)
+
+
+class ContentItem(models.Model):
+    """Something that can be recommended. external_id: how the application calls it."""
+
+    external_id = models.CharField(max_length=MAX_ID_LENGTH, unique=True)
+    title = models.CharField(max_length=500)
+    text = models.TextField(blank=True)
+    topics = ArrayField(models.CharField(max_length=100), default=list, blank=True)
+    published_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    hidden = models.BooleanField(default=False, help_text="A hidden item is never recommended.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ContentItemQuerySet.as_manager()
+
+    class Meta:
+        db_table = "content_items"
+        ordering = ["-published_at", "-id"]
+        indexes = [models.Index(fields=["-published_at"], name="content_items_by_time")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class UserAction(models.Model):
+    """One thing that somebody did. Neither the user nor the item need be known here.
+
+    action_id: makes an action the same however often it arrives; the producer's own id, or one
+        made from what the action says.
+    """
+
+    action_id = models.CharField(max_length=MAX_ID_LENGTH, unique=True)
+    user_id = models.CharField(max_length=MAX_ID_LENGTH)
+    item_id = models.CharField(max_length=MAX_ID_LENGTH)
+    action = models.CharField(max_length=40)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "user_actions"
+        ordering = ["-occurred_at", "-id"]
+        indexes = [
+            models.Index(fields=["user_id", "-occurred_at"], name="user_actions_by_user"),
+            models.Index(fields=["item_id"], name="user_actions_by_item"),
+            models.Index(fields=["-occurred_at"], name="user_actions_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.action} {self.item_id}"
+
+
+class QuarantinedAction(models.Model):
+    """An entry of the queue that could not be read as an action. raw: as it stood in the list."""
+
+    raw = models.BinaryField()
+    reason = models.TextField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "quarantined_actions"
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class ApplicationToken(models.Model):
+    """What an application authenticates with. Only a hash is stored; the token is shown once."""
+
+    name = models.CharField(max_length=120, unique=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "application_tokens"
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FactorVersion(models.Model):
+    """One training of the item factors. At most one is active; readers read that one alone.
+
+    parameters: core.parameters.Parameters as JSON, chosen by replay.
+    arrays: the factors and what belongs to them as a compressed NumPy archive, for work in batches.
+    figures: of the replay: this version, the one before and trending. reason: why it was not switched on.
+    """
+
+    class Status(models.TextChoices):
+        TRAINING = "training", "in training"
+        ACTIVE = "active", "active"
+        REJECTED = "rejected", "not switched on"
+        RETIRED = "retired", "replaced"
+
+    status = models.CharField(max_length=8, choices=Status, default=Status.TRAINING)
+    parameters = models.JSONField(default=dict)
+    arrays = models.BinaryField(null=True)
+    figures = models.JSONField(default=dict, blank=True)
+    reason = models.TextField(blank=True)
+    actions_used = models.BigIntegerField(default=0)
+    last_action_id = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    switched_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "factor_versions"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["status"], condition=Q(status="active"), name="one_active_factor_version"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"version {self.pk} ({self.get_status_display()})"
+
+
+class ItemVector(models.Model):
+    """The factors of one item in one version.
+
+    vector: (FACTORS,). search: the same with one more coordinate that makes all vectors of a version
+        equally long, so that the nearest by L2 are the largest inner products.
+    from_text: made from its text and topics, because nobody has touched it yet.
+    """
+
+    version = models.ForeignKey(FactorVersion, on_delete=models.CASCADE, related_name="items")
+    item_id = models.CharField(max_length=MAX_ID_LENGTH)
+    vector = VectorField(dimensions=FACTORS)
+    search = VectorField(dimensions=FACTORS + 1)
+    from_text = models.BooleanField(default=False)
+
+    class Meta:
+        db_table = "item_vectors"
+        constraints = [
+            models.UniqueConstraint(fields=["version", "item_id"], name="one_vector_of_an_item")
+        ]
+        indexes = [
+            HnswIndex(
+                fields=["search"],
+                name="item_vectors_nearest",
+                m=16,
+                ef_construction=128,
+                opclasses=["vector_l2_ops"],
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.item_id} in {self.version_id}"
+
+
+class UserEmbedding(models.Model):
+    """A user's vector against the item factors of one version.
+
+    actions_used: how many actions it was made from. items_used: on how many items.
+    spread: the standard deviation of its products with all items.
+    """
+
+    user_id = models.CharField(max_length=MAX_ID_LENGTH)
+    version = models.ForeignKey(FactorVersion, on_delete=models.CASCADE, related_name="users")
+    vector = VectorField(dimensions=FACTORS)
+    actions_used = models.PositiveIntegerField()
+    items_used = models.PositiveIntegerField()
+    spread = models.FloatField()
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "user_embeddings"
+        ordering = ["-updated_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "user_id"], name="one_embedding_of_a_user")
+        ]
+        indexes = [
+            models.Index(fields=["-updated_at"], name="user_embeddings_by_time"),
+            models.Index(fields=["user_id"], name="user_embeddings_by_user"),
+        ]
+
+    def __str__(self) -> str:
+        return self.user_id
+
+
+class ReplayFigures(models.Model):
+    """What one nightly replay found; rows: by number of actions of the user and by method."""
+
+    version = models.ForeignKey(FactorVersion, null=True, on_delete=models.SET_NULL)
+    rows = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "replay_figures"
+        ordering = ["-created_at", "-id"]
+        verbose_name_plural = "replay figures"
+
+    def __str__(self) -> str:
+        return f"{self.created_at:%Y-%m-%d}"
