@@ -130,7 +130,8 @@ class Scheduler:
         self._sweep_ms = now_ms + SWEEP_MS
         sweep = partial(retention.sweep, retention=self._retention, now_ms=now_ms)
         try:
-            await self._database.write(sweep)
+            if await self._database.write(sweep):
+                self._sweep_ms = now_ms  # After what has become due meanwhile.
         except StateUnavailable:
             logger.exception("what is past its retention could not be deleted")
 
