@@ -172,7 +172,10 @@ class Scheduler:
         self._sweep_ms = now_ms + SWEEP_MS
         sweep = partial(retention.sweep, retention=self._retention, now_ms=now_ms)
         try:
-            self._lanes.forget_keys(await self._database.write(sweep))
+            if await self._database.write(sweep):
+                self._sweep_ms = now_ms  # After what has become due meanwhile.
+            unused = partial(flow_keys.sweep, before_ms=now_ms - self._retention.log_s * 1000)
+            self._lanes.forget_keys(await self._database.write(unused))
         except StateUnavailable:
             logger.exception("what is past its retention could not be deleted")
 

@@ -96,7 +96,7 @@ class Sink:
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         app = web.Application(client_max_size=200_000_000)
         app.router.add_route("*", "/{path:.*}", self._receive)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
