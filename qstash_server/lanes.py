@@ -131,7 +131,7 @@ class Lanes:
     def set_key(self, key: FlowKey, now_ms: int, starts_ms: Iterable[int] = ()) -> None:
         """Take over what is stored of a key. starts_ms: calls before a restart that still count."""
         throttle = self._throttle(key.key)
-        throttle.key = key
+        throttle.change(key)
         throttle.remember(list(starts_ms))
         self._let_in(throttle, now_ms)
 
@@ -180,8 +180,8 @@ class Lanes:
             self._timetable.put(message_id, due_ms)
 
     def _let_in(self, throttle: Throttle, now_ms: int) -> None:
-        for message_id, due_ms in throttle.next_in_line(now_ms):
-            self._timetable.put(message_id, due_ms)
+        for message_id in throttle.next_in_line(now_ms):
+            self._timetable.put(message_id, self._places[message_id].due_ms)
         self._watch(throttle, now_ms)
 
     def _watch(self, throttle: Throttle, now_ms: int) -> None:
@@ -191,7 +191,7 @@ class Lanes:
 
     def _publish(self, flow: FlowControl) -> None:
         throttle = self._throttle(flow.key)
-        throttle.key = throttle.key.published(flow)
+        throttle.change(throttle.key.published(flow))
 
     def _line(self, name: str) -> QueueLine:
         # The state makes a queue or a key on first mention; so does this.
