@@ -35,6 +35,7 @@ class Held:
     queue: str | None
     slot: str | None
     flow_key: str | None
+    retried: int
 
 
 class Lanes:
@@ -50,8 +51,8 @@ class Lanes:
     def load(self, held: Iterable[Held], now_ms: int) -> None:
         """Take up the messages that wait after a restart, in the order in which they came.
 
-        Those whose turn had come stand first in line again, so they get their slots back even
-        when their next attempt is due later than that of others. Queues and keys are set before.
+        Those that have been tried have their slots back, even when their next attempt is due later
+        than that of others. Queues and keys are set before.
         """
         for message in held:
             slot = message.slot or message.id
@@ -62,13 +63,15 @@ class Lanes:
                 continue
             if message.slot is not None:
                 self._line(message.queue).join(slot)
+            elif message.retried:
+                self._line(message.queue).join(message.id)
             elif message.not_before_ms <= now_ms:
                 self._timetable.discard(message.id)
                 self._line(message.queue).enter(message.id, message.due_ms)
         for name in self._queues:
             self._serve(name)
 
-    def enter(self, message: Message) -> None:
+    def enter(self, message: Message, now_ms: int) -> None:
         """Know a message that has been accepted, before it stands in the timetable."""
         flow = message.envelope.flow
         queue = message.envelope.queue
