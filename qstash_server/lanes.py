@@ -86,7 +86,13 @@ class Lanes:
         if queue is not None and message.slot is not None:
             self._line(queue).join(message.slot)
         if flow is not None:
-            self._publish(flow)
+            self._publish(flow, now_ms)
+
+    def move(self, message_id: str, due_ms: int) -> None:
+        """Change when a message that is not under way is due."""
+        place = self._places.get(message_id)
+        if place is not None:
+            place.due_ms = due_ms
 
     def may_start(self, message_id: str, now_ms: int) -> bool:
         """Whether a message that is due may be tried now; if not, it stands in line."""
@@ -94,6 +100,7 @@ class Lanes:
         if place is None:
             return True
         if not self._is_served(message_id, place):
+            self._pass_on(place, now_ms)
             return False
         if place.flow_key is not None:
             throttle = self._throttle(place.flow_key)
@@ -122,6 +129,7 @@ class Lanes:
         self._end_attempt(place, now_ms)
         if place.flow_key is not None:
             self._throttle(place.flow_key).forget(message_id)
+            self._pass_on(place, now_ms)
         if place.queue is not None:
             self._line(place.queue).leave(message_id, place.slot)
             self._serve(place.queue)
@@ -143,9 +151,10 @@ class Lanes:
         return self._throttles.get(key.key) or Throttle(key)
 
     def forget_keys(self, keys: Iterable[str]) -> None:
-        """Forget keys that are stored no longer: no message is under them."""
+        """Forget keys that are stored no longer: no message that is known is under them."""
         for key in keys:
-            self._throttles.pop(key, None)
+            if key in self._throttles and not self._throttles[key].active:
+                del self._throttles[key]
             self._windows.discard(key)
 
     def open_windows(self, now_ms: int) -> None:
@@ -192,9 +201,17 @@ class Lanes:
         if opens_ms is not None:
             self._windows.put(throttle.key.key, opens_ms)
 
-    def _publish(self, flow: FlowControl) -> None:
+    def _pass_on(self, place: Place, now_ms: int) -> None:
+        """Let others in instead of a message that its key has let in and that will not start."""
+        if place.flow_key is not None:
+            self._let_in(self._throttle(place.flow_key), now_ms)
+
+    def _publish(self, flow: FlowControl, now_ms: int) -> None:
         throttle = self._throttle(flow.key)
-        throttle.change(throttle.key.published(flow))
+        key = throttle.key.published(flow)
+        if key != throttle.key:
+            throttle.change(key)
+            self._let_in(throttle, now_ms)
 
     def _line(self, name: str) -> QueueLine:
         # The state makes a queue or a key on first mention; so does this.
