@@ -139,6 +139,13 @@ class Lanes:
         self._line(queue.name).queue = queue
         self._serve(queue.name)
 
+    def forget_queue(self, name: str) -> None:
+        """Forget a queue that is deleted; what is still in flight keeps its slot until it ends."""
+        if self._line(name).empty:
+            del self._queues[name]
+        else:
+            self.set_queue(Queue(name=name))
+
     def set_key(self, key: FlowKey, now_ms: int, starts_ms: Iterable[int] = ()) -> None:
         """Take over what is stored of a key. starts_ms: calls before a restart that still count."""
         throttle = self._throttle(key.key)

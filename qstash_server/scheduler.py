@@ -125,6 +125,11 @@ class Scheduler:
         self._lanes.set_queue(queue)
         self._wake.set()
 
+    def forget_queue(self, name: str) -> None:
+        """Forget a queue that is deleted, and its messages before it."""
+        self._lanes.forget_queue(name)
+        self._wake.set()
+
     def set_key(self, key: FlowKey) -> None:
         """Take over what is stored of a flow-control key."""
         self._lanes.set_key(key, self._clock.now_ms())
