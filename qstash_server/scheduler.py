@@ -57,6 +57,8 @@ class Scheduler:
         # Messages that are due at once are delivered from memory; all others are loaded when due.
         self._fresh: dict[str, Message] = {}
         self._in_flight: dict[str, asyncio.Task[None]] = {}
+        # What is about to be in flight, while it is loaded. Who is cancelled meanwhile leaves.
+        self._starting: set[str] = set()
         self._wake = asyncio.Event()
         self._waiting = False
 
@@ -97,13 +99,14 @@ class Scheduler:
         for message in accepted:
             if message.due_ms <= now_ms and len(self._fresh) < self._parallelism:
                 self._fresh[message.id] = message
-            self._lanes.enter(message)
+            self._lanes.enter(message, now_ms)
             self._messages.put(message.id, message.due_ms)
         self._wake.set()
 
     def move(self, message_id: str, due_ms: int) -> None:
         """Change when a waiting message goes out; one in flight is left alone."""
-        if message_id not in self._in_flight:
+        if message_id not in self._in_flight and message_id not in self._starting:
+            self._lanes.move(message_id, due_ms)
             self._messages.put(message_id, due_ms)
             self._wake.set()
 
@@ -112,6 +115,7 @@ class Scheduler:
         for message_id in message_ids:
             self._messages.discard(message_id)
             self._fresh.pop(message_id, None)
+            self._starting.discard(message_id)
             if message_id not in self._in_flight:
                 self._lanes.forget(message_id, self._clock.now_ms())
         self._wake.set()
@@ -119,6 +123,11 @@ class Scheduler:
     def set_queue(self, queue: Queue) -> None:
         """Take over what is stored of a queue."""
         self._lanes.set_queue(queue)
+        self._wake.set()
+
+    def forget_queue(self, name: str) -> None:
+        """Forget a queue that is deleted, and its messages before it."""
+        self._lanes.forget_queue(name)
         self._wake.set()
 
     def set_key(self, key: FlowKey) -> None:
@@ -201,20 +210,26 @@ class Scheduler:
 
     async def _start_due(self) -> None:
         due = self._take_due()
+        self._starting = set(due)
         known = {i: self._fresh.pop(i) for i in due if i in self._fresh}
         missing = [i for i in due if i not in known]
         try:
             loaded = await self._load(missing)
         except StateUnavailable:
             logger.exception("messages that are due could not be read; trying again in a moment")
-            for message_id in missing:
+            for message_id in self._starting.intersection(missing):
                 self._put_off(message_id)
+                self._starting.discard(message_id)
             loaded = {}
         for message_id in due:
+            if message_id not in self._starting:
+                continue
             message = known.get(message_id) or loaded.get(message_id)
-            # It may have been put forward a second time while it was being loaded.
-            if message is not None and message_id not in self._in_flight:
+            if message is not None:
                 self._in_flight[message_id] = asyncio.create_task(self._deliver(message))
+            else:  # It was cancelled while its last attempt could not be recorded.
+                self._lanes.forget(message_id, self._clock.now_ms())
+        self._starting.clear()
 
     def _take_due(self) -> list[str]:
         """Return what may start now; what its queue or its key holds back stands in line there."""

@@ -62,7 +62,7 @@ async def publish(broker: Broker, call: Call, destination: str, queue: str | Non
         body=call.body,
         queue=queue,
     )
-    pattern = await _pattern(broker, publication, call.caller_ip)
+    pattern = await _pattern(broker, publication, call.caller_ip, broker.clock.now_ms())
     receipts = await accept(broker, _orders(broker, pattern, publication.body))
     if pattern.group is not None:
         return Answer(body=receipts)
@@ -81,6 +81,8 @@ async def batch(broker: Broker, call: Call) -> Answer:
         raise BadRequest("a batch is a JSON array of messages")
     # Most batches send many bodies the same way: what the way says is worked out once.
     patterns: dict[Any, Pattern] = {}
+    # One time for all of them: those of one queue go by their due times.
+    now_ms = broker.clock.now_ms()
     orders: list[Order] = []
     places: list[_Place] = []
     for item in items:
@@ -89,7 +91,8 @@ async def batch(broker: Broker, call: Call) -> Answer:
             way = (publication.destination, publication.queue, publication.headers)
             pattern = patterns.get(way)
             if pattern is None:
-                pattern = patterns[way] = await _pattern(broker, publication, call.caller_ip)
+                pattern = await _pattern(broker, publication, call.caller_ip, now_ms)
+                patterns[way] = pattern
             found = _orders(broker, pattern, publication.body)
             places.append(
                 slice(len(orders), len(orders) + len(found)) if pattern.group else len(orders)
@@ -143,7 +146,9 @@ def check_size(broker: Broker, body: bytes) -> None:
         raise QuotaExceeded(f"the body has {len(body)} bytes; the limit is {limit} bytes")
 
 
-async def _pattern(broker: Broker, publication: Publication, caller_ip: str) -> Pattern:
+async def _pattern(
+    broker: Broker, publication: Publication, caller_ip: str, now_ms: int
+) -> Pattern:
     """Work out what a publication asks for. Raises ApiError."""
     destination = parse_destination(publication.destination)
     group = None if is_url(destination) else await find_group(broker, destination)
@@ -155,7 +160,6 @@ async def _pattern(broker: Broker, publication: Publication, caller_ip: str) -> 
         options, url=destination, body=b"", caller_ip=caller_ip, queue=publication.queue
     )
     await check_destinations(broker, envelope, group)
-    now_ms = broker.clock.now_ms()
     return Pattern(
         envelope=envelope,
         group=group,

@@ -54,7 +54,7 @@ async def delete(broker: Broker, call: Call, name: str) -> Answer:
 
     cancelled = await broker.database.write(job)
     broker.scheduler.forget(cancelled)
-    broker.scheduler.set_queue(Queue(name=name))
+    broker.scheduler.forget_queue(name)
     return Answer()
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 from qstash import QStash
-from qstash.message import PublishResponse
+from qstash.message import EnqueueResponse, PublishResponse
 
 from qstash_server.clock import Clock, ManualClock
 from qstash_server.envelope import Envelope
@@ -79,6 +79,7 @@ class Sink:
         self._loop = loop
         self._arrived = threading.Condition()
         self._replies: dict[str, list[Reply]] = {}
+        self._held: dict[str, asyncio.Event] = {}
         self.deliveries: list[Delivery] = []
 
     def __enter__(self) -> Self:
@@ -90,6 +91,8 @@ class Sink:
 
     async def _stop(self) -> None:
         self._closing.set_result(None)
+        for held in self._held.values():
+            held.set()
         await self._runner.cleanup()
 
     async def _start(self) -> None:
@@ -118,12 +121,23 @@ class Sink:
             self._arrived.notify_all()
         if reply.delay_s:
             await asyncio.wait([self._closing], timeout=reply.delay_s)
+        held = self._held.get(request.raw_path)
+        if held is not None:
+            await held.wait()
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
     def reply(self, path: str, *replies: Reply) -> str:
         """Answer requests to `path` in this order; the last one stays. Returns the URL."""
         self._replies[path] = list(replies)
         return self.url + path
+
+    def hold(self, path: str) -> str:
+        """Answer requests to `path` only once they are released. Returns the URL."""
+        self._held[path] = asyncio.Event()
+        return self.url + path
+
+    def release(self, path: str) -> None:
+        self._loop.loop.call_soon_threadsafe(self._held.pop(path).set)
 
     def to(self, path: str) -> list[Delivery]:
         return [d for d in self.deliveries if d.target.partition("?")[0] == path]
@@ -172,6 +186,12 @@ class Running:
         """Publish one message through the SDK and return its id."""
         return publish(self.sdk, url, body=body, **options).message_id
 
+    def enqueue(self, queue: str, url: str, *, body: str = "x", **options: Any) -> str:
+        """Enqueue one message through the SDK and return its id."""
+        response = self.sdk.message.enqueue(queue=queue, url=url, body=body, **options)
+        assert isinstance(response, EnqueueResponse)
+        return response.message_id
+
     def settle(self) -> None:
         """Wait until everything has happened that can happen without the time moving."""
 
@@ -181,6 +201,19 @@ class Running:
                     await asyncio.sleep(0.001)
 
         self.loop.run(idle())
+
+    def rest(self) -> None:
+        """Wait until everything has started that may; unlike `settle`, not until it has ended."""
+
+        async def rest() -> None:
+            scheduler = self.server.broker.scheduler
+            async with asyncio.timeout(DEADLINE_S):
+                while not scheduler._waiting or any(  # noqa: ASYNC110 - nobody is told
+                    due is not None and due <= self.clock.now_ms() for due in scheduler._nexts()
+                ):
+                    await asyncio.sleep(0.001)
+
+        self.loop.run(rest())
 
     def advance(self, seconds: float) -> None:
         """Move the time on, and wait for what follows from that."""
