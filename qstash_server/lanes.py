@@ -100,7 +100,7 @@ class Lanes:
         if place is None:
             return True
         if not self._is_served(message_id, place):
-            self._pass_on(place, now_ms)
+            self._pass_on(message_id, place, now_ms)
             return False
         if place.flow_key is not None:
             throttle = self._throttle(place.flow_key)
@@ -127,9 +127,7 @@ class Lanes:
         if place is None:
             return
         self._end_attempt(place, now_ms)
-        if place.flow_key is not None:
-            self._throttle(place.flow_key).forget(message_id)
-            self._pass_on(place, now_ms)
+        self._pass_on(message_id, place, now_ms)
         if place.queue is not None:
             self._line(place.queue).leave(message_id, place.slot)
             self._serve(place.queue)
@@ -208,10 +206,12 @@ class Lanes:
         if opens_ms is not None:
             self._windows.put(throttle.key.key, opens_ms)
 
-    def _pass_on(self, place: Place, now_ms: int) -> None:
-        """Let others in instead of a message that its key has let in and that will not start."""
+    def _pass_on(self, message_id: str, place: Place, now_ms: int) -> None:
+        """Let others in instead of a message that its key may have let in and that will not start."""
         if place.flow_key is not None:
-            self._let_in(self._throttle(place.flow_key), now_ms)
+            throttle = self._throttle(place.flow_key)
+            throttle.forget(message_id)
+            self._let_in(throttle, now_ms)
 
     def _publish(self, flow: FlowControl, now_ms: int) -> None:
         throttle = self._throttle(flow.key)

@@ -19,6 +19,8 @@ class Throttle:
         self.active = 0
         self._starts: deque[int] = deque()
         self._line = Timetable()
+        # Who was let in and has not started yet: others are let in only beside these.
+        self._invited: set[str] = set()
 
     @property
     def waiting(self) -> int:
@@ -37,6 +39,7 @@ class Throttle:
 
     def start(self, message_id: str, due_ms: int, now_ms: int) -> bool:
         """Count a call as started if it may; else put it in line, by its due time."""
+        self._invited.discard(message_id)
         if self.capacity(now_ms) > 0:
             self._line.discard(message_id)
             self.active += 1
@@ -51,12 +54,16 @@ class Throttle:
         self.active -= 1
 
     def forget(self, message_id: str) -> None:
-        """Let nobody wait under this id."""
+        """Let nobody wait under this id, nor keep room for it."""
         self._line.discard(message_id)
+        self._invited.discard(message_id)
 
     def next_in_line(self, now_ms: int) -> list[str]:
         """Remove and return the ids of as many as may start now, those due first first."""
-        return self._line.pop_due(_EVER_MS, limit=self.capacity(now_ms))
+        room = self.capacity(now_ms) - len(self._invited)
+        ready = self._line.pop_due(_EVER_MS, limit=room)
+        self._invited.update(ready)
+        return ready
 
     def opens_ms(self, now_ms: int) -> int | None:
         """Return when the rate lets somebody in line start, None if it is not the rate that holds."""

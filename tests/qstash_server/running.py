@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import threading
+import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -50,12 +51,13 @@ class LoopThread:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What the destination received; target is the raw path with its query."""
+    """What the destination received; target is the raw path with its query, time_s monotonic."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes
+    time_s: float
 
     @property
     def json(self) -> Any:
@@ -73,7 +75,10 @@ class Reply:
 
 
 class Sink:
-    """The destination: keeps every delivery, answers 200 or what was scripted for the path."""
+    """The destination: keeps every delivery, answers 200 or what was scripted for the path.
+
+    most_active: how many deliveries it has had at a time.
+    """
 
     def __init__(self, loop: LoopThread) -> None:
         self._loop = loop
@@ -81,6 +86,7 @@ class Sink:
         self._replies: dict[str, list[Reply]] = {}
         self._held: dict[str, asyncio.Event] = {}
         self.deliveries: list[Delivery] = []
+        self._active = self.most_active = 0
 
     def __enter__(self) -> Self:
         self._loop.run(self._start())
@@ -106,6 +112,14 @@ class Sink:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def _receive(self, request: web.Request) -> web.Response:
+        self._active += 1
+        self.most_active = max(self.most_active, self._active)
+        try:
+            return await self._answer(request)
+        finally:
+            self._active -= 1
+
+    async def _answer(self, request: web.Request) -> web.Response:
         body = await request.read()
         with self._arrived:
             self.deliveries.append(
@@ -114,6 +128,7 @@ class Sink:
                     target=request.raw_path,
                     headers=request.headers.copy(),
                     body=body,
+                    time_s=time.monotonic(),
                 )
             )
             replies = self._replies.get(request.raw_path.partition("?")[0], [])

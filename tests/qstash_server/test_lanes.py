@@ -110,6 +110,19 @@ def test_new_limits_of_a_key_hold_for_those_who_wait_and_nobody_overtakes_them()
     assert scene.start() == ["d", "e"]
 
 
+def test_messages_that_are_due_together_keep_their_order() -> None:
+    scene = Scene()
+    scene.accept(*[message(n, flow=replace(FLOW, parallelism=2)) for n in "abcdefgh"])
+    order = under_way = scene.start()
+    while under_way:
+        # Two end before anybody else can start.
+        for name in under_way:
+            scene.lanes.tried(name, None, 0)
+        under_way = scene.start()
+        order = order + under_way
+    assert "".join(order) == "abcdefgh"
+
+
 def test_hurried_message_that_has_to_wait_does_not_go_back_to_its_old_time() -> None:
     scene = Scene()
     scene.accept(message("a", flow=FLOW), message("b", flow=FLOW, due_ms=86_400_000))
