@@ -131,9 +131,9 @@ def with_query(destination: str, query: str) -> str:
     return f"{destination}?{query}" if query else destination
 
 
-def with_defaults(headers: Pairs, group: UrlGroup) -> Pairs:
-    """Add the headers of a group that a request to it does not have."""
-    names = {name.lower() for name, _ in headers}
+def with_defaults(headers: Pairs, query: Pairs, group: UrlGroup) -> Pairs:
+    """Add the headers of a group that a request to it has neither as headers nor in its query."""
+    names = {name.lower() for name, _ in headers + query}
     return headers + tuple(pair for pair in group.headers if pair[0].lower() not in names)
 
 
@@ -147,8 +147,10 @@ async def _pattern(broker: Broker, publication: Publication, caller_ip: str) -> 
     """Work out what a publication asks for. Raises ApiError."""
     destination = parse_destination(publication.destination)
     group = None if is_url(destination) else await find_group(broker, destination)
-    headers = publication.headers if group is None else with_defaults(publication.headers, group)
-    options = read_options(headers, publication.query)
+    headers, query = publication.headers, publication.query
+    if group is not None:
+        headers = with_defaults(headers, query, group)
+    options = read_options(headers, query)
     if options.get("cron"):
         raise BadRequest("Upstash-Cron makes a schedule: send it to /v2/schedules/ instead")
     envelope = read_envelope(
