@@ -142,6 +142,8 @@ async def _retry(
     """Replace entries by new messages, in one transaction; options of the call override theirs."""
     now_ms = broker.clock.now_ms()
     options = replace(read_options(call.headers, call.query), plain={})
+    overrides = read_envelope(options, url="", body=b"", caller_ip=call.caller_ip)
+    broker.firewall.check_listed(overrides.callback_urls)
 
     def renewed(message: Message) -> Message:
         envelope = read_envelope(
