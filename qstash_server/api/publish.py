@@ -168,11 +168,15 @@ async def _pattern(broker: Broker, publication: Publication, caller_ip: str) -> 
 
 
 async def check_destinations(broker: Broker, envelope: Envelope, group: UrlGroup | None) -> None:
-    """Refuse what may not be called, and hosts that do not exist. Raises BadRequest."""
+    """Refuse what may not be called, and a host that does not exist. Raises BadRequest.
+
+    The hosts of a group are not looked up: one that is gone must not keep the message from the
+    others, and its own message says what is wrong.
+    """
     called = [envelope.url] if group is None else [endpoint.url for endpoint in group.endpoints]
     broker.firewall.check_listed([*called, *envelope.callback_urls])
-    for url in called:
-        await broker.firewall.check_exists(url)
+    if group is None:
+        await broker.firewall.check_exists(envelope.url)
 
 
 def _orders(broker: Broker, pattern: Pattern, body: bytes) -> list[Order]:

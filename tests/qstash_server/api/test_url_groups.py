@@ -281,6 +281,16 @@ def test_raw_query_of_a_publish_to_a_group_reaches_no_url(server: Running, sink:
     assert [(d.method, d.target) for d in sink.deliveries] == [("PUT", "/a")]
 
 
+def test_host_that_is_gone_keeps_the_message_from_no_other_url(server: Running, sink: Sink) -> None:
+    gone = "http://127.0.0.1.invalid/x"
+    server.sdk.url_group.upsert_endpoints("g", [{"url": gone}, {"url": sink.url + "/one"}])
+    receipts = publish(server, delay=60)
+    assert [r.url for r in receipts] == [gone, sink.url + "/one"]
+    server.sdk.message.cancel(receipts[0].message_id)  # Nothing here asks a real resolver.
+    server.advance(60)
+    assert [d.target for d in sink.deliveries] == ["/one"]
+
+
 def test_signature_is_for_the_url_of_the_endpoint(server: Running, sink: Sink) -> None:
     urls = make(server, sink, "/one", "/two")
     publish(server)
