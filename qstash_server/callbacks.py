@@ -46,7 +46,8 @@ def _envelope(callback: Callback, message: Message, body: bytes) -> Envelope:
         callback=None,
         failure_callback=None,
         labels=source.labels,
-        redact=(),
+        # The report holds body and headers of the source, so it is hidden as a whole.
+        redact=(*source.redact, "body") if source.redact else (),
         caller_ip=source.caller_ip,
         queue=source.queue,
     )

@@ -134,9 +134,9 @@ def with_query(destination: str, query: str) -> str:
     return f"{destination}?{query}" if query else destination
 
 
-def with_defaults(headers: Pairs, group: UrlGroup) -> Pairs:
-    """Add the headers of a group that a request to it does not have."""
-    names = {name.lower() for name, _ in headers}
+def with_defaults(headers: Pairs, query: Pairs, group: UrlGroup) -> Pairs:
+    """Add the headers of a group that a request to it has neither as headers nor in its query."""
+    names = {name.lower() for name, _ in headers + query}
     return headers + tuple(pair for pair in group.headers if pair[0].lower() not in names)
 
 
@@ -152,8 +152,10 @@ async def _pattern(
     """Work out what a publication asks for. Raises ApiError."""
     destination = parse_destination(publication.destination)
     group = None if is_url(destination) else await find_group(broker, destination)
-    headers = publication.headers if group is None else with_defaults(publication.headers, group)
-    options = read_options(headers, publication.query)
+    headers, query = publication.headers, publication.query
+    if group is not None:
+        headers = with_defaults(headers, query, group)
+    options = read_options(headers, query)
     if options.get("cron"):
         raise BadRequest("Upstash-Cron makes a schedule: send it to /v2/schedules/ instead")
     envelope = read_envelope(
@@ -170,11 +172,15 @@ async def _pattern(
 
 
 async def check_destinations(broker: Broker, envelope: Envelope, group: UrlGroup | None) -> None:
-    """Refuse what may not be called, and hosts that do not exist. Raises BadRequest."""
+    """Refuse what may not be called, and a host that does not exist. Raises BadRequest.
+
+    The hosts of a group are not looked up: one that is gone must not keep the message from the
+    others, and its own message says what is wrong.
+    """
     called = [envelope.url] if group is None else [endpoint.url for endpoint in group.endpoints]
     broker.firewall.check_listed([*called, *envelope.callback_urls])
-    for url in called:
-        await broker.firewall.check_exists(url)
+    if group is None:
+        await broker.firewall.check_exists(envelope.url)
 
 
 def _orders(broker: Broker, pattern: Pattern, body: bytes) -> list[Order]:

@@ -22,10 +22,10 @@ async def create(broker: Broker, call: Call, destination: str) -> Answer:
     """
     check_size(broker, call.body)
     target = parse_destination(with_query(destination, call.destination_query))
-    headers = call.headers
+    headers, query = call.headers, tuple(call.query)
     if not is_url(target):
-        headers = with_defaults(headers, await find_group(broker, target))
-    options = read_options(headers, call.query)
+        headers = with_defaults(headers, query, await find_group(broker, target))
+    options = read_options(headers, query)
     envelope = read_envelope(options, url=target, body=call.body, caller_ip=call.caller_ip)
     called = [target] if is_url(target) else []
     broker.firewall.check_listed([*called, *envelope.callback_urls])
