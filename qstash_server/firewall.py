@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import urlsplit
 
-from qstash_server.destination import INVALID
 from qstash_server.errors import BadRequest
+from qstash_server.parsing.destination import INVALID
 
 #: Whether a host name exists, as far as this machine can tell.
 Lookup = Callable[[str], Awaitable[bool]]

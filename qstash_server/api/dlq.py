@@ -9,8 +9,8 @@ from qstash_server.api.page import Page, read_page, with_cursor
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
 from qstash_server.errors import BadRequest, NotFound
-from qstash_server.headers import read_due_ms, read_envelope, read_options
 from qstash_server.message import Message, new_message
+from qstash_server.options import read_due_ms, read_envelope, read_options
 from qstash_server.state import messages
 from qstash_server.state.filters import FOR_DLQ, MOST_VALUES, Where, named_alone, read_filters
 

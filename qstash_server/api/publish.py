@@ -9,12 +9,12 @@ from typing import Any
 
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
-from qstash_server.destination import is_url, no_such_group, parse_destination
 from qstash_server.envelope import Envelope
 from qstash_server.errors import ApiError, BadRequest, QuotaExceeded
 from qstash_server.fan_out import fan_out
-from qstash_server.headers import Options, read_due_ms, read_envelope, read_options
 from qstash_server.message import Message
+from qstash_server.options import Options, read_due_ms, read_envelope, read_options
+from qstash_server.parsing.destination import is_url, no_such_group, parse_destination
 from qstash_server.state import messages, url_groups
 from qstash_server.url_group import UrlGroup, check_name
 

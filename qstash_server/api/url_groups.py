@@ -8,9 +8,9 @@ from typing import Any
 from qstash_server import wire
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
-from qstash_server.destination import parse_url
 from qstash_server.errors import BadRequest, NotFound
-from qstash_server.headers import read_due_ms, read_envelope, read_options
+from qstash_server.options import read_due_ms, read_envelope, read_options
+from qstash_server.parsing.destination import parse_url
 from qstash_server.state import url_groups
 from qstash_server.url_group import Endpoint, UrlGroup, check_name
 

@@ -4,8 +4,8 @@ import json
 import sqlite3
 from dataclasses import asdict
 
+from qstash_server.dispatch.throttle import GUARD_MS
 from qstash_server.flow_control import FlowControl, FlowKey
-from qstash_server.throttle import GUARD_MS
 
 
 def publish(connection: sqlite3.Connection, flow: FlowControl, now_ms: int) -> None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from qstash_server.envelope import Envelope
 from qstash_server.errors import BadRequest
-from qstash_server.lanes import Held
-from qstash_server.message import Message, Response
+from qstash_server.message import Held, Message, Response
 from qstash_server.state import events, flow_keys, queues
 from qstash_server.state.filters import Where
 

@@ -8,7 +8,7 @@ import pytest
 from qstash.message import FlowControl
 
 from qstash_server.clock import ManualClock
-from qstash_server.throttle import GUARD_MS
+from qstash_server.dispatch.throttle import GUARD_MS
 from tests.qstash_server.running import LoopThread, Reply, Running, Sink, settings
 
 GUARD_S = GUARD_MS / 1000

@@ -7,8 +7,8 @@ from qstash.errors import QStashError
 from qstash.message import FlowControl
 
 from qstash_server.clock import ManualClock, SystemClock
+from qstash_server.dispatch.throttle import GUARD_MS
 from qstash_server.state.retention import Retention
-from qstash_server.throttle import GUARD_MS
 from tests.qstash_server.running import LoopThread, Reply, Running, Sink, settings
 
 HOUR_S = 3600

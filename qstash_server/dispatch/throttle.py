@@ -2,8 +2,8 @@
 
 from collections import deque
 
+from qstash_server.dispatch.timetable import Timetable
 from qstash_server.flow_control import FlowKey
-from qstash_server.timetable import Timetable
 
 # A call reaches its destination a little after it starts, sometimes more and sometimes less. Without
 # this much on top of the period, the destination could see one call too many in it.

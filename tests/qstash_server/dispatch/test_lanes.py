@@ -7,12 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from qstash_server.dispatch.lanes import Lanes
+from qstash_server.dispatch.throttle import GUARD_MS
+from qstash_server.dispatch.timetable import Timetable
 from qstash_server.flow_control import FlowControl, FlowKey
-from qstash_server.lanes import Held, Lanes
-from qstash_server.message import Message
-from qstash_server.queue_line import Queue
-from qstash_server.throttle import GUARD_MS
-from qstash_server.timetable import Timetable
+from qstash_server.message import Held, Message
+from qstash_server.queue import Queue
 from tests.qstash_server.running import envelope
 
 PERIOD_MS = 1000 + GUARD_MS

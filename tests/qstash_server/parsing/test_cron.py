@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qstash_server.cron import Cron, parse_cron
 from qstash_server.errors import BadRequest
+from qstash_server.parsing.cron import Cron, parse_cron
 
 MINUTE_MS = 60_000
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from qstash_server.dispatch.throttle import GUARD_MS, Throttle
 from qstash_server.flow_control import FlowControl, FlowKey
-from qstash_server.throttle import GUARD_MS, Throttle
 
 PERIOD_MS = 1000 + GUARD_MS
 

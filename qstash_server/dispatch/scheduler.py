@@ -7,22 +7,22 @@ import sqlite3
 from collections.abc import Iterable
 from functools import partial
 
-from qstash_server.callbacks import follow_up
 from qstash_server.clock import Clock
-from qstash_server.cron import parse_cron
-from qstash_server.delivery import Courier
-from qstash_server.destination import is_url
+from qstash_server.dispatch.callbacks import follow_up
+from qstash_server.dispatch.delivery import Courier
+from qstash_server.dispatch.lanes import Lanes
+from qstash_server.dispatch.outcome import Delivered, Retry, judge
+from qstash_server.dispatch.throttle import Throttle
+from qstash_server.dispatch.timetable import Timetable
 from qstash_server.errors import ApiError, StateUnavailable
 from qstash_server.fan_out import fan_out
 from qstash_server.flow_control import FlowKey
-from qstash_server.lanes import Lanes
 from qstash_server.message import Message, Response
-from qstash_server.outcome import Delivered, Retry, judge
-from qstash_server.queue_line import Queue
+from qstash_server.parsing.cron import parse_cron
+from qstash_server.parsing.destination import is_url
+from qstash_server.queue import Queue
 from qstash_server.state import flow_keys, messages, queues, retention, schedules, url_groups
 from qstash_server.state.database import Database
-from qstash_server.throttle import Throttle
-from qstash_server.timetable import Timetable
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from qstash_server.queue_line import Queue, QueueLine
+from qstash_server.dispatch.queue_line import QueueLine
+from qstash_server.queue import Queue
 
 
 def line(parallelism: int = 1, *, paused: bool = False) -> QueueLine:

@@ -7,11 +7,12 @@ early stands in line until somebody ends, a window opens or a pause is over.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qstash_server.dispatch.queue_line import QueueLine
+from qstash_server.dispatch.throttle import Throttle
+from qstash_server.dispatch.timetable import Timetable
 from qstash_server.flow_control import FlowControl, FlowKey
-from qstash_server.message import Message
-from qstash_server.queue_line import Queue, QueueLine
-from qstash_server.throttle import Throttle
-from qstash_server.timetable import Timetable
+from qstash_server.message import Held, Message
+from qstash_server.queue import Queue
 
 
 @dataclass(kw_only=True, slots=True)
@@ -23,19 +24,6 @@ class Place:
     slot: str
     flow_key: str | None
     under_way: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
-    """A message with a queue or a key, as it is found in the state; slot: None for its own."""
-
-    id: str
-    not_before_ms: int
-    due_ms: int
-    queue: str | None
-    slot: str | None
-    flow_key: str | None
-    retried: int
 
 
 class Lanes:

@@ -1,18 +1,8 @@
 """A queue while the server runs: who is served, and who waits in line for that."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Queue:
-    """A queue as it is stored. parallelism: how many of its messages are served at a time."""
-
-    name: str
-    parallelism: int = 1
-    paused: bool = False
-    created_ms: int = 0
-    updated_ms: int = 0
+from qstash_server.queue import Queue
 
 
 class QueueLine:

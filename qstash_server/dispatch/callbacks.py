@@ -4,9 +4,9 @@ import base64
 import json
 from typing import Any
 
+from qstash_server.dispatch.outcome import Failed, Outcome
 from qstash_server.envelope import Callback, Envelope
 from qstash_server.message import Message, Response, new_message
-from qstash_server.outcome import Failed, Outcome
 
 
 def follow_up(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from qstash_server.dispatch.outcome import Retry, judge
 from qstash_server.errors import BadRequest
 from qstash_server.message import Response, new_message
-from qstash_server.outcome import Retry, judge
-from qstash_server.retry_delay import MAX_DELAY_MS, MAX_LENGTH, parse_retry_delay
+from qstash_server.parsing.retry_delay import MAX_DELAY_MS, MAX_LENGTH, parse_retry_delay
 from tests.qstash_server.running import envelope
 
 
