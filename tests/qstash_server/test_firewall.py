@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -309,7 +310,7 @@ def test_slow_resolver_denies_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_answer_is_remembered_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 1000.0
-    monkeypatch.setattr("qstash_server.firewall.time.monotonic", lambda: now_s)
+    monkeypatch.setattr(firewall, "time", SimpleNamespace(monotonic=lambda: now_s))
     resolver = Resolver(gone_example=NOT_FOUND)
 
     async def scene() -> None:
