@@ -23,7 +23,7 @@ class Place:
     queue: str | None
     slot: str
     flow_key: str | None
-    under_way: bool = False
+    started_ms: int | None = None
 
 
 class Lanes:
@@ -95,8 +95,15 @@ class Lanes:
             if not throttle.start(message_id, place.due_ms, now_ms):
                 self._watch(throttle, now_ms)
                 return False
-        place.under_way = True
+        place.started_ms = now_ms
         return True
+
+    def left(self, message_id: str, now_ms: int) -> None:
+        """The call of a message is made now, some time after `may_start` let it go."""
+        place = self._places.get(message_id)
+        if place is not None and place.flow_key is not None and place.started_ms is not None:
+            self._throttle(place.flow_key).left(place.started_ms, now_ms)
+            place.started_ms = now_ms
 
     def tried(self, message_id: str, due_ms: int | None, now_ms: int) -> None:
         """An attempt has ended. due_ms: of the next one, None when the message is settled."""
@@ -174,11 +181,11 @@ class Lanes:
         return True
 
     def _end_attempt(self, place: Place, now_ms: int) -> None:
-        if place.under_way and place.flow_key is not None:
+        if place.started_ms is not None and place.flow_key is not None:
             throttle = self._throttle(place.flow_key)
             throttle.finish()
             self._let_in(throttle, now_ms)
-        place.under_way = False
+        place.started_ms = None
 
     def _serve(self, name: str) -> None:
         for message_id, due_ms in self._line(name).next_in_line():

@@ -273,6 +273,7 @@ class Scheduler:
         )
         if message.envelope.flow is not None:
             await started  # The log is what the rate is counted by after a restart.
+            self._lanes.left(message.id, self._clock.now_ms())
         try:
             response = await self._courier.attempt(message, now_ms)
         finally:

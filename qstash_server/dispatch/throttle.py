@@ -50,6 +50,12 @@ class Throttle:
             self._line.put(message_id, due_ms)
         return False
 
+    def left(self, started_ms: int, now_ms: int) -> None:
+        """Count a call from when it really left, which may be later than when it was let go."""
+        if started_ms in self._starts:
+            self._starts.remove(started_ms)
+            self._starts.append(now_ms)
+
     def finish(self) -> None:
         self.active -= 1
 

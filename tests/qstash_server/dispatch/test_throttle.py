@@ -273,3 +273,11 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+def test_call_that_leaves_late_counts_from_then() -> None:
+    throttle = Throttle(FlowKey(key="k", rate=1, period_s=1))
+    assert throttle.start("a", 0, 1000)
+    throttle.left(1000, 1300)
+    assert throttle.rate_count(2100) == 1
+    assert throttle.capacity(1300 + 1000 + GUARD_MS) == 1
