@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qstash_server.durations import parse_duration_s
 from qstash_server.errors import ApiError, StartError
+from qstash_server.parsing.durations import parse_duration_s
 from qstash_server.server import Server
 from qstash_server.settings import Settings, credentials_from, port_from
 from qstash_server.state.retention import Retention

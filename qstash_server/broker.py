@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from qstash_server.clock import Clock
-from qstash_server.delivery import Courier
+from qstash_server.dispatch.delivery import Courier
+from qstash_server.dispatch.scheduler import Scheduler
 from qstash_server.firewall import Firewall
-from qstash_server.scheduler import Scheduler
 from qstash_server.settings import Settings
 from qstash_server.state.database import Database
 

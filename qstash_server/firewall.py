@@ -1,17 +1,19 @@
 """Which destinations may be called: those on the list, if there is one, whose host exists."""
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import urlsplit
 
-from qstash_server.destination import INVALID
 from qstash_server.errors import BadRequest
+from qstash_server.parsing.destination import INVALID
 
 #: Whether a host name exists, as far as this machine can tell.
 Lookup = Callable[[str], Awaitable[bool]]
 
+_PATTERN = re.compile(r"(?:(?:\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.I)
 _TIMEOUT_S = 3.0
 _REMEMBERED_S = 60.0
 _MOST_REMEMBERED = 10_000
@@ -33,7 +35,9 @@ class Firewall:
             return True
         parts = urlsplit(url)
         host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port
+        if port is None:
+            port = 443 if parts.scheme == "https" else 80
         names = (_bracketed(host), f"{_bracketed(host)}:{port}")
         return any(_matches(name, pattern) for name in names for pattern in self._allowed)
 
@@ -52,6 +56,11 @@ class Firewall:
             raise BadRequest(f"{INVALID}unable to resolve host: {host}")
 
 
+def is_pattern(text: str) -> bool:
+    """Whether a text could match a host: no scheme, no path, IPv6 in brackets, ASCII."""
+    return _PATTERN.fullmatch(text) is not None
+
+
 class SystemLookup:
     """Asks the machine's resolver, and remembers its answers for a minute."""
 
@@ -61,7 +70,9 @@ class SystemLookup:
     async def __call__(self, host: str) -> bool:
         if _needs_no_lookup(host):
             return True
-        if host.endswith(".invalid"):  # Reserved for names that do not exist (RFC 6761, 6.4).
+        if f".{host}".rstrip(".").endswith(
+            ".invalid"
+        ):  # Reserved for names that do not exist (RFC 6761, 6.4).
             return False
         return await self._found(host) or not await self._found(_WITNESS)
 

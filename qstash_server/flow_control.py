@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qstash_server.durations import parse_duration_s
 from qstash_server.errors import BadRequest
+from qstash_server.parsing.durations import parse_duration_s
 
 LONGEST_PERIOD_S = 7 * 86_400
 MOST = 1_000_000

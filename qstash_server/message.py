@@ -28,6 +28,19 @@ class Message:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A message with a queue or a key, as it is found in the state; slot: None for its own."""
+
+    id: str
+    not_before_ms: int
+    due_ms: int
+    queue: str | None
+    slot: str | None
+    flow_key: str | None
+    retried: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Response:
     """What came back from the destination.
 

@@ -10,10 +10,10 @@ from aiohttp import web
 from qstash_server.app import make_app
 from qstash_server.broker import Broker
 from qstash_server.clock import Clock, SystemClock
-from qstash_server.delivery import MAX_HEADER_BYTES, Courier
+from qstash_server.dispatch.delivery import MAX_HEADER_BYTES, Courier
+from qstash_server.dispatch.scheduler import Scheduler
 from qstash_server.errors import StartError
 from qstash_server.firewall import Firewall, Lookup, SystemLookup
-from qstash_server.scheduler import Scheduler
 from qstash_server.settings import Settings
 from qstash_server.signing import SigningKeys
 from qstash_server.state import keys

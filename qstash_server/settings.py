@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from qstash_server.errors import StartError
+from qstash_server.firewall import is_pattern
 from qstash_server.signing import SigningKeys
 from qstash_server.state.retention import Retention
 
@@ -52,6 +53,12 @@ class Settings:
             raise StartError(f"The port {self.port} is not between 0 and 65535.")
         if not self.token.strip() or self.token != self.token.strip():
             raise StartError("QSTASH_TOKEN is empty or has blanks around it.")
+        for pattern in self.destinations:
+            if not is_pattern(pattern):
+                raise StartError(
+                    f"The destination {pattern!r} is not a host such as example.com, *.example.com, "
+                    "127.0.0.1:8000 or [::1]:8000."
+                )
         if not self.on_loopback and self.token == DEVELOPMENT_TOKEN:
             raise StartError(
                 f"Listening on {self.host} with the public development token would let everybody "

@@ -5,13 +5,13 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from qstash_server.dispatch.throttle import Throttle
 from qstash_server.envelope import Callback, Envelope, Headers
 from qstash_server.flow_control import FlowControl, FlowKey
 from qstash_server.message import Message
-from qstash_server.queue_line import Queue
+from qstash_server.queue import Queue
 from qstash_server.schedule import Schedule
 from qstash_server.state.messages import DeadLetter
-from qstash_server.throttle import Throttle
 from qstash_server.url_group import UrlGroup
 
 Json = dict[str, Any]

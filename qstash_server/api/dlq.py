@@ -9,8 +9,8 @@ from qstash_server.api.page import Page, read_page, with_cursor
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
 from qstash_server.errors import BadRequest, NotFound
-from qstash_server.headers import read_due_ms, read_envelope, read_options
 from qstash_server.message import Message, new_message
+from qstash_server.options import read_due_ms, read_envelope, read_options
 from qstash_server.state import messages
 from qstash_server.state.filters import FOR_DLQ, MOST_VALUES, Where, named_alone, read_filters
 
@@ -69,7 +69,7 @@ async def retry(broker: Broker, call: Call, dlq_id: str) -> Answer:
 
 async def retry_many(broker: Broker, call: Call) -> Answer:
     """Send a page of the entries again that are named; the cursor says that there are more."""
-    page, where = _selection(call)
+    page, where = _selection(call, options_too=True)
     fresh, cursor = await _retry(broker, call, where, page)
     if not fresh and any(name == "dlqIds" for name, _ in call.query + _body_ids(call)):
         raise NotFound("Some messages were not found in the dlq")
@@ -77,10 +77,14 @@ async def retry_many(broker: Broker, call: Call) -> Answer:
     return Answer(status=201, body=with_cursor("responses", responses, cursor))
 
 
-def _selection(call: Call) -> tuple[Page, Where]:
-    """Return what a bulk operation is about. Ids are taken as they are, however many."""
+def _selection(call: Call, *, options_too: bool = False) -> tuple[Page, Where]:
+    """Return what a bulk operation is about. Ids are taken as they are, however many.
+
+    options_too: whether the query may hold `upstash-` options beside the filters.
+    """
     page, filters = read_page(call, most=_MOST)
-    filters = [pair for pair in filters if not pair[0].lower().startswith("upstash-")]
+    if options_too:
+        filters = [pair for pair in filters if not pair[0].lower().startswith("upstash-")]
     filters = named_alone(filters + _body_ids(call), "dlqIds")
     if filters and filters[0][0] == "dlqIds":
         page = replace(page, count=MOST_VALUES, cursor=None)
@@ -142,6 +146,8 @@ async def _retry(
     """Replace entries by new messages, in one transaction; options of the call override theirs."""
     now_ms = broker.clock.now_ms()
     options = replace(read_options(call.headers, call.query), plain={})
+    overrides = read_envelope(options, url="", body=b"", caller_ip=call.caller_ip)
+    broker.firewall.check_listed(overrides.callback_urls)
 
     def renewed(message: Message) -> Message:
         envelope = read_envelope(

@@ -9,12 +9,12 @@ from typing import Any
 
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
-from qstash_server.destination import is_url, no_such_group, parse_destination
 from qstash_server.envelope import Envelope
 from qstash_server.errors import ApiError, BadRequest, QuotaExceeded
 from qstash_server.fan_out import fan_out
-from qstash_server.headers import Options, read_due_ms, read_envelope, read_options
 from qstash_server.message import Message
+from qstash_server.options import Options, read_due_ms, read_envelope, read_options
+from qstash_server.parsing.destination import is_url, no_such_group, parse_destination
 from qstash_server.state import messages, url_groups
 from qstash_server.url_group import UrlGroup, check_name
 
@@ -62,7 +62,7 @@ async def publish(broker: Broker, call: Call, destination: str, queue: str | Non
         body=call.body,
         queue=queue,
     )
-    pattern = await _pattern(broker, publication, call.caller_ip)
+    pattern = await _pattern(broker, publication, call.caller_ip, broker.clock.now_ms())
     receipts = await accept(broker, _orders(broker, pattern, publication.body))
     if pattern.group is not None:
         return Answer(body=receipts)
@@ -81,6 +81,8 @@ async def batch(broker: Broker, call: Call) -> Answer:
         raise BadRequest("a batch is a JSON array of messages")
     # Most batches send many bodies the same way: what the way says is worked out once.
     patterns: dict[Any, Pattern] = {}
+    # One time for all of them: those of one queue go by their due times.
+    now_ms = broker.clock.now_ms()
     orders: list[Order] = []
     places: list[_Place] = []
     for item in items:
@@ -89,7 +91,8 @@ async def batch(broker: Broker, call: Call) -> Answer:
             way = (publication.destination, publication.queue, publication.headers)
             pattern = patterns.get(way)
             if pattern is None:
-                pattern = patterns[way] = await _pattern(broker, publication, call.caller_ip)
+                pattern = await _pattern(broker, publication, call.caller_ip, now_ms)
+                patterns[way] = pattern
             found = _orders(broker, pattern, publication.body)
             places.append(
                 slice(len(orders), len(orders) + len(found)) if pattern.group else len(orders)
@@ -131,9 +134,9 @@ def with_query(destination: str, query: str) -> str:
     return f"{destination}?{query}" if query else destination
 
 
-def with_defaults(headers: Pairs, group: UrlGroup) -> Pairs:
-    """Add the headers of a group that a request to it does not have."""
-    names = {name.lower() for name, _ in headers}
+def with_defaults(headers: Pairs, query: Pairs, group: UrlGroup) -> Pairs:
+    """Add the headers of a group that a request to it has neither as headers nor in its query."""
+    names = {name.lower() for name, _ in headers + query}
     return headers + tuple(pair for pair in group.headers if pair[0].lower() not in names)
 
 
@@ -143,19 +146,22 @@ def check_size(broker: Broker, body: bytes) -> None:
         raise QuotaExceeded(f"the body has {len(body)} bytes; the limit is {limit} bytes")
 
 
-async def _pattern(broker: Broker, publication: Publication, caller_ip: str) -> Pattern:
+async def _pattern(
+    broker: Broker, publication: Publication, caller_ip: str, now_ms: int
+) -> Pattern:
     """Work out what a publication asks for. Raises ApiError."""
     destination = parse_destination(publication.destination)
     group = None if is_url(destination) else await find_group(broker, destination)
-    headers = publication.headers if group is None else with_defaults(publication.headers, group)
-    options = read_options(headers, publication.query)
+    headers, query = publication.headers, publication.query
+    if group is not None:
+        headers = with_defaults(headers, query, group)
+    options = read_options(headers, query)
     if options.get("cron"):
         raise BadRequest("Upstash-Cron makes a schedule: send it to /v2/schedules/ instead")
     envelope = read_envelope(
         options, url=destination, body=b"", caller_ip=caller_ip, queue=publication.queue
     )
     await check_destinations(broker, envelope, group)
-    now_ms = broker.clock.now_ms()
     return Pattern(
         envelope=envelope,
         group=group,
@@ -166,11 +172,15 @@ async def _pattern(broker: Broker, publication: Publication, caller_ip: str) -> 
 
 
 async def check_destinations(broker: Broker, envelope: Envelope, group: UrlGroup | None) -> None:
-    """Refuse what may not be called, and hosts that do not exist. Raises BadRequest."""
+    """Refuse what may not be called, and a host that does not exist. Raises BadRequest.
+
+    The hosts of a group are not looked up: one that is gone must not keep the message from the
+    others, and its own message says what is wrong.
+    """
     called = [envelope.url] if group is None else [endpoint.url for endpoint in group.endpoints]
     broker.firewall.check_listed([*called, *envelope.callback_urls])
-    for url in called:
-        await broker.firewall.check_exists(url)
+    if group is None:
+        await broker.firewall.check_exists(envelope.url)
 
 
 def _orders(broker: Broker, pattern: Pattern, body: bytes) -> list[Order]:

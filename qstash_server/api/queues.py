@@ -9,7 +9,7 @@ from qstash_server import wire
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
 from qstash_server.errors import BadRequest, NotFound
-from qstash_server.queue_line import Queue
+from qstash_server.queue import Queue
 from qstash_server.state import messages, queues
 from qstash_server.url_group import check_name
 
@@ -54,7 +54,7 @@ async def delete(broker: Broker, call: Call, name: str) -> Answer:
 
     cancelled = await broker.database.write(job)
     broker.scheduler.forget(cancelled)
-    broker.scheduler.set_queue(Queue(name=name))
+    broker.scheduler.forget_queue(name)
     return Answer()
 
 

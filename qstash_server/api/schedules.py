@@ -7,10 +7,10 @@ from qstash_server import wire
 from qstash_server.api.publish import check_size, find_group, with_defaults, with_query
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
-from qstash_server.cron import parse_cron
-from qstash_server.destination import is_url, parse_destination
 from qstash_server.errors import NotFound
-from qstash_server.headers import read_envelope, read_options
+from qstash_server.options import read_envelope, read_options
+from qstash_server.parsing.cron import parse_cron
+from qstash_server.parsing.destination import is_url, parse_destination
 from qstash_server.schedule import Schedule, check_schedule_id, new_schedule_id
 from qstash_server.state import messages, schedules, url_groups
 
@@ -22,10 +22,10 @@ async def create(broker: Broker, call: Call, destination: str) -> Answer:
     """
     check_size(broker, call.body)
     target = parse_destination(with_query(destination, call.destination_query))
-    headers = call.headers
+    headers, query = call.headers, tuple(call.query)
     if not is_url(target):
-        headers = with_defaults(headers, await find_group(broker, target))
-    options = read_options(headers, call.query)
+        headers = with_defaults(headers, query, await find_group(broker, target))
+    options = read_options(headers, query)
     envelope = read_envelope(options, url=target, body=call.body, caller_ip=call.caller_ip)
     called = [target] if is_url(target) else []
     broker.firewall.check_listed([*called, *envelope.callback_urls])

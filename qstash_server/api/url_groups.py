@@ -8,9 +8,9 @@ from typing import Any
 from qstash_server import wire
 from qstash_server.broker import Broker
 from qstash_server.call import Answer, Call
-from qstash_server.destination import parse_url
-from qstash_server.envelope import check_header
 from qstash_server.errors import BadRequest, NotFound
+from qstash_server.options import read_due_ms, read_envelope, read_options
+from qstash_server.parsing.destination import parse_url
 from qstash_server.state import url_groups
 from qstash_server.url_group import Endpoint, UrlGroup, check_name
 
@@ -33,7 +33,8 @@ async def upsert_endpoints(broker: Broker, call: Call, name: str) -> Answer:
 async def remove_endpoints(broker: Broker, call: Call, name: str) -> Answer:
     """Take URLs out of a group, named by URL or by name; the last one takes the group with it."""
     items = _items(call)
-    urls = {item["url"] for item in items if isinstance(item.get("url"), str)}
+    # Spelled as they are stored, which may not be how they were given.
+    urls = {_url(item["url"]) for item in items if isinstance(item.get("url"), str)}
     names = {item["name"] for item in items if isinstance(item.get("name"), str)}
     if not urls | names:
         raise BadRequest("every endpoint to remove has a url or a name")
@@ -47,14 +48,19 @@ async def remove_endpoints(broker: Broker, call: Call, name: str) -> Answer:
 
 
 async def set_headers(broker: Broker, call: Call, name: str) -> Answer:
-    """Store the headers that everything published to the group gets, unless it has them itself."""
+    """Store the headers that everything published to the group gets, unless it has them itself.
+
+    What no request could have is refused here: later it would fail every publish to the group.
+    """
     value = call.json()
     headers = value.get("headers") if isinstance(value, dict) else None
     if not isinstance(headers, dict):
         raise BadRequest('the body is an object such as {"headers": {"Upstash-Retries": "5"}}')
     pairs = [(str(key), str(one)) for key, v in headers.items() for one in _values(v)]
-    for pair in pairs:
-        check_header(*pair)
+    options = read_options(pairs)
+    envelope = read_envelope(options, url=name, body=b"", caller_ip=call.caller_ip)
+    read_due_ms(options, broker.clock.now_ms())
+    broker.firewall.check_listed(envelope.callback_urls)
     await _change(broker, name, lambda group: replace(group, headers=tuple(pairs)))
     return Answer()
 
@@ -107,9 +113,15 @@ def _endpoint(item: dict[str, Any]) -> Endpoint:
     url, name = item.get("url"), item.get("name")
     if not isinstance(url, str):
         raise BadRequest("every endpoint has a url")
+    if name is not None and not isinstance(name, str):
+        raise BadRequest("the name of an endpoint is a string")
     if name is not None:
-        check_name(str(name), what="endpoint")
-    return Endpoint(url=parse_url(url, what="invalid endpoint url: "), name=name)
+        check_name(name, what="endpoint")
+    return Endpoint(url=_url(url), name=name)
+
+
+def _url(text: str) -> str:
+    return parse_url(text, what="invalid endpoint url: ")
 
 
 def _values(value: Any) -> list[Any]:

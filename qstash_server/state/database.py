@@ -27,6 +27,8 @@ Pending = tuple[Job, "asyncio.Future[Any]"]
 
 _GROUP = 512
 _READERS = 2
+# A long read or a large write makes the WAL grow; this is what it may keep of that.
+_LARGEST_IDLE_WAL = 16_000_000
 # How long a program that holds the file's lock, a shell in a transaction say, is waited for.
 _LOCK_WAIT_S = 2.0
 
@@ -177,7 +179,10 @@ def _open(path: Path) -> sqlite3.Connection:
         # gives its companion files (-wal, -shm) the same permissions.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = _connect(path)
+        # Lets retention give space back to the disk; heeded only before the first table is made.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_IDLE_WAL}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection)

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from dataclasses import asdict
 
+from qstash_server.dispatch.throttle import GUARD_MS
 from qstash_server.flow_control import FlowControl, FlowKey
 
 
@@ -45,7 +46,7 @@ def starts_ms(connection: sqlite3.Connection, key: FlowKey, now_ms: int) -> list
         "SELECT time_ms FROM events JOIN messages ON messages.seq = events.message_seq"
         " WHERE messages.flow_key = ? AND events.state = 'ACTIVE' AND time_ms > ?"
         " ORDER BY events.time_ms",
-        (key.key, now_ms - key.max_rate_period_s * 1000),
+        (key.key, max(now_ms - key.max_rate_period_s * 1000 - GUARD_MS, key.reset_ms)),
     )
     return [row[0] for row in rows]
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from qstash_server.envelope import Envelope
 from qstash_server.errors import BadRequest
-from qstash_server.lanes import Held
-from qstash_server.message import Message, Response
+from qstash_server.message import Held, Message, Response
 from qstash_server.state import events, flow_keys, queues
 from qstash_server.state.filters import Where
 
@@ -111,7 +110,7 @@ def waiting(connection: sqlite3.Connection) -> list[tuple[str, int]]:
 def held(connection: sqlite3.Connection) -> list[Held]:
     """Return what waits in a queue or under flow control, in the order in which it came."""
     rows = connection.execute(
-        "SELECT id, not_before_ms, due_ms, queue, slot, flow_key FROM messages"
+        "SELECT id, not_before_ms, due_ms, queue, slot, flow_key, retried FROM messages"
         " WHERE state = 'waiting' AND (queue IS NOT NULL OR flow_key IS NOT NULL)"
         " ORDER BY not_before_ms, seq"
     )

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from qstash_server.queue_line import Queue
+from qstash_server.queue import Queue
 
 
 def ensure(connection: sqlite3.Connection, name: str, now_ms: int) -> None:

@@ -119,7 +119,7 @@ class Supervisor:
         except CommandFailedError as error:
             # Upstash may be away; that is no reason not to serve.
             say(f"{error}\nSoloBoard goes on without: repeat the command when that is mended.")
-        self._announce(password_file)
+        self._announce(password_file, variables.get("QSTASH_URL", "Upstash"))
 
     def _services(self) -> list[Postgres | Valkey | QStash]:
         """Those of the three services that the owner of this machine did not bring."""
@@ -176,7 +176,7 @@ class Supervisor:
             child.check()
         self._signals.pause()
 
-    def _announce(self, password_file: Path) -> None:
+    def _announce(self, password_file: Path, qstash: str) -> None:
         say(
             f"""
 SoloBoard runs at {self._url}
@@ -184,6 +184,7 @@ SoloBoard runs at {self._url}
   admin      {self._url}/admin/
   user       admin
   password   {password_file.read_text().strip()}
+  QStash     {qstash}
   logs       logs/app.log, and {self._state.log} for the services
 
 Ctrl-C stops everything.

@@ -35,6 +35,8 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(loop: LoopThread, state: Path, clock: ManualClock) -> Iterator[Running]:
+def server(loop: LoopThread, state: Path, clock: ManualClock, sink: Sink) -> Iterator[Running]:
+    """A running server. It stops before the sink does, which could not close connections that a
+    delivery opens while it stops."""
     with Running(loop, settings(state), clock) as running:
         yield running

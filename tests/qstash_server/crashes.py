@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,7 +38,8 @@ class Destination(Sink):
         await super()._start()
         self.reply("/dead", Reply(status=500))
         self.reply("/slow", Reply(delay_s=0.2))
-        self.reply("/flaky", *(Reply(status=self._luck.choice((200, 503))) for _ in range(10_000)))
+        for path in ("/flaky", "/queued"):
+            self.reply(path, *(Reply(status=self._luck.choice((200, 503))) for _ in range(10_000)))
 
     async def _receive(self, request: web.Request) -> web.Response:
         response = await super()._receive(request)
@@ -125,6 +127,7 @@ class Publisher:
         self._victim = victim
         self._destination = destination
         self._luck = luck
+        self._numbers = count()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._kinds: list[Callable[[str], None]] = [self._single, self._batch, self._schedule]
@@ -162,7 +165,9 @@ class Publisher:
 
     def _single(self, url: str) -> None:
         item = self._item()
-        answer = request(url, "POST", f"/v2/publish/{item['destination']}", "x", item["headers"])
+        way = f"enqueue/{item['queue']}" if item["queue"] else "publish"
+        path = f"/v2/{way}/{item['destination']}"
+        answer = request(url, "POST", path, item["body"], item["headers"])
         self.accepted.add(answer["messageId"])
 
     def _batch(self, url: str) -> None:
@@ -182,6 +187,7 @@ class Publisher:
         """Return a message of one of the kinds that there are, as a batch has it."""
         path, headers = self._luck.choice(
             [
+                ("/queued", {"Upstash-Retries": "9", "Upstash-Retry-Delay": "500"}),
                 ("/ok", {}),
                 ("/ok", {"Upstash-Delay": f"{self._luck.randint(1, 90)}s"}),
                 ("/slow", {}),
@@ -190,7 +196,12 @@ class Publisher:
                 ("/dead", {"Upstash-Retries": "0"}),
             ]
         )
-        return {"destination": self._destination + path, "body": "x", "headers": headers}
+        return {
+            "destination": self._destination + path,
+            "body": str(next(self._numbers)),
+            "headers": headers,
+            "queue": "line" if path == "/queued" else None,
+        }
 
 
 def request(

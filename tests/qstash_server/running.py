@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import threading
+import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 from qstash import QStash
-from qstash.message import PublishResponse
+from qstash.message import EnqueueResponse, PublishResponse
 
 from qstash_server.clock import Clock, ManualClock
 from qstash_server.envelope import Envelope
@@ -50,12 +51,13 @@ class LoopThread:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What the destination received; target is the raw path with its query."""
+    """What the destination received; target is the raw path with its query, time_s monotonic."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes
+    time_s: float
 
     @property
     def json(self) -> Any:
@@ -73,13 +75,18 @@ class Reply:
 
 
 class Sink:
-    """The destination: keeps every delivery, answers 200 or what was scripted for the path."""
+    """The destination: keeps every delivery, answers 200 or what was scripted for the path.
+
+    most_active: how many deliveries it has had at a time.
+    """
 
     def __init__(self, loop: LoopThread) -> None:
         self._loop = loop
         self._arrived = threading.Condition()
         self._replies: dict[str, list[Reply]] = {}
+        self._held: dict[str, asyncio.Event] = {}
         self.deliveries: list[Delivery] = []
+        self._active = self.most_active = 0
 
     def __enter__(self) -> Self:
         self._loop.run(self._start())
@@ -90,19 +97,29 @@ class Sink:
 
     async def _stop(self) -> None:
         self._closing.set_result(None)
+        for held in self._held.values():
+            held.set()
         await self._runner.cleanup()
 
     async def _start(self) -> None:
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         app = web.Application(client_max_size=200_000_000)
         app.router.add_route("*", "/{path:.*}", self._receive)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def _receive(self, request: web.Request) -> web.Response:
+        self._active += 1
+        self.most_active = max(self.most_active, self._active)
+        try:
+            return await self._answer(request)
+        finally:
+            self._active -= 1
+
+    async def _answer(self, request: web.Request) -> web.Response:
         body = await request.read()
         with self._arrived:
             self.deliveries.append(
@@ -111,6 +128,7 @@ class Sink:
                     target=request.raw_path,
                     headers=request.headers.copy(),
                     body=body,
+                    time_s=time.monotonic(),
                 )
             )
             replies = self._replies.get(request.raw_path.partition("?")[0], [])
@@ -118,12 +136,23 @@ class Sink:
             self._arrived.notify_all()
         if reply.delay_s:
             await asyncio.wait([self._closing], timeout=reply.delay_s)
+        held = self._held.get(request.raw_path)
+        if held is not None:
+            await held.wait()
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
     def reply(self, path: str, *replies: Reply) -> str:
         """Answer requests to `path` in this order; the last one stays. Returns the URL."""
         self._replies[path] = list(replies)
         return self.url + path
+
+    def hold(self, path: str) -> str:
+        """Answer requests to `path` only once they are released. Returns the URL."""
+        self._held[path] = asyncio.Event()
+        return self.url + path
+
+    def release(self, path: str) -> None:
+        self._loop.loop.call_soon_threadsafe(self._held.pop(path).set)
 
     def to(self, path: str) -> list[Delivery]:
         return [d for d in self.deliveries if d.target.partition("?")[0] == path]
@@ -172,6 +201,12 @@ class Running:
         """Publish one message through the SDK and return its id."""
         return publish(self.sdk, url, body=body, **options).message_id
 
+    def enqueue(self, queue: str, url: str, *, body: str = "x", **options: Any) -> str:
+        """Enqueue one message through the SDK and return its id."""
+        response = self.sdk.message.enqueue(queue=queue, url=url, body=body, **options)
+        assert isinstance(response, EnqueueResponse)
+        return response.message_id
+
     def settle(self) -> None:
         """Wait until everything has happened that can happen without the time moving."""
 
@@ -181,6 +216,19 @@ class Running:
                     await asyncio.sleep(0.001)
 
         self.loop.run(idle())
+
+    def rest(self) -> None:
+        """Wait until everything has started that may; unlike `settle`, not until it has ended."""
+
+        async def rest() -> None:
+            scheduler = self.server.broker.scheduler
+            async with asyncio.timeout(DEADLINE_S):
+                while not scheduler._waiting or any(  # noqa: ASYNC110 - nobody is told
+                    due is not None and due <= self.clock.now_ms() for due in scheduler._nexts()
+                ):
+                    await asyncio.sleep(0.001)
+
+        self.loop.run(rest())
 
     def advance(self, seconds: float) -> None:
         """Move the time on, and wait for what follows from that."""

@@ -45,6 +45,7 @@ def test_kills_at_random_instants_lose_no_message_and_no_firing(
         assert arrived <= made
         accepted = publisher.accepted | {message_id for _, message_id in made}
         check_messages(victim, accepted, destination)
+        check_order([int(delivery.body) for delivery in destination.to("/queued")])
     check_file(state)
 
 
@@ -58,6 +59,12 @@ def check_messages(victim: Victim, accepted: set[str], destination: Destination)
         time.sleep(0.1)
     assert len(accepted) > CRASHES
     assert missing == set()
+
+
+def check_order(numbers: list[int]) -> None:
+    """A queue's messages come one after the other, though each may come several times."""
+    assert len(set(numbers)) > 1
+    assert numbers == sorted(numbers)
 
 
 def check_schedules(victim: Victim, known: set[str], firings: Firings, now_ms: int) -> None:

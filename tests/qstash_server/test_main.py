@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from qstash import QStash, Receiver
+from qstash.errors import QStashError
 
 from qstash_server.settings import DEVELOPMENT_KEYS, DEVELOPMENT_TOKEN
 from tests.qstash_server.running import DEADLINE_S, Reply, Sink, publish
@@ -28,10 +29,16 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(state: Path, **changes: str) -> Iterator[tuple["subprocess.Popen[str]", QStash]]:
+def started(
+    state: Path, *arguments: str, **changes: str
+) -> Iterator[tuple["subprocess.Popen[str]", QStash]]:
     """Start a server as a child and read what it prints; it is killed at the end."""
     process = subprocess.Popen(
-        command(state), cwd=ROOT, env=environment(**changes), text=True, stdout=subprocess.PIPE
+        command(state, *arguments),
+        cwd=ROOT,
+        env=environment(**changes),
+        text=True,
+        stdout=subprocess.PIPE,
     )
     try:
         printed = read_lines(process)
@@ -145,3 +152,21 @@ def test_message_in_flight_at_a_kill_is_delivered_again_with_its_id(
         assert [d.headers["Upstash-Message-Id"] for d in deliveries] == [message_id] * 2
         [soon] = sink.wait_for("/soon")
         assert soon.headers["Upstash-Message-Id"] == waiting_id
+
+
+def test_destinations_of_the_command_line_are_the_only_ones(state: Path, sink: Sink) -> None:
+    port = sink.url.rpartition(":")[2]
+    listed = ("--destination", f"127.0.0.1:{port}", "--destination", "*.example.com")
+    with started(state, *listed) as (_, sdk):
+        sdk.message.publish(url=sink.url + "/x", body="x")
+        sdk.schedule.create(destination="https://b.example.com", cron="@daily")
+        with pytest.raises(QStashError, match=r"400.*127\.0\.0\.1:9 is not on this server's list"):
+            sdk.message.publish(url="http://127.0.0.1:9/x", body="x")
+        sink.wait_for("/x")
+
+
+def test_destination_that_is_no_host_is_one_sentence_and_exit_code_1(state: Path) -> None:
+    finished = run(state, "--destination", "http://a.example/")
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("The destination 'http://a.example/' is not a host")
+    assert finished.stderr.count("\n") == 1

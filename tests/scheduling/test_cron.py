@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qstash_server.cron import parse_cron
+from qstash_server.parsing.cron import parse_cron
 from scheduling.cron import Cron, CronError, parse
 
 UTC_ZONE = ZoneInfo("UTC")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qstash_server.retry_delay import parse_retry_delay
+from qstash_server.parsing.retry_delay import parse_retry_delay
 from scheduling.retry_delay import RetryDelayError, check_retry_delay
 
 

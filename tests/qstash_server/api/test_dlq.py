@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -117,3 +118,143 @@ def test_retry_of_many_by_ids_and_by_filters(server: Running, sink: Sink) -> Non
     answer = server.request("POST", "/v2/dlq/retry?label=l&count=1")
     assert len(answer.json["responses"]) == 1
     assert "cursor" in answer.json
+
+
+def test_delete_with_a_count_alone_goes_through_everything(server: Running, sink: Sink) -> None:
+    ids = [fail(server, sink) for _ in range(5)]
+    first = server.request("DELETE", "/v2/dlq?count=2").json
+    assert (first["deleted"], first["cursor"]) == (2, ids[3])
+    assert [e.dlq_id for e in server.sdk.dlq.list().messages] == ids[2::-1]
+    second = server.request("DELETE", f"/v2/dlq?count=2&cursor={first['cursor']}").json
+    assert (second["deleted"], second["cursor"]) == (2, ids[1])
+    last = server.request("DELETE", f"/v2/dlq?count=2&cursor={second['cursor']}").json
+    assert last == {"deleted": 1}
+    assert server.request("DELETE", "/v2/dlq?count=2").json == {"deleted": 0}
+
+
+def test_delete_by_filter_with_count_and_cursor_leaves_the_others(
+    server: Running, sink: Sink
+) -> None:
+    red = [fail(server, sink, label="red") for _ in range(3)]
+    blue = fail(server, sink, label="blue")
+    first = server.request("DELETE", "/v2/dlq?label=red&count=2&order=earliestFirst").json
+    assert first == {"deleted": 2, "cursor": red[1]}
+    path = f"/v2/dlq?label=red&count=2&order=earliestFirst&cursor={first['cursor']}"
+    assert server.request("DELETE", path).json == {"deleted": 1}
+    assert [e.dlq_id for e in server.sdk.dlq.list().messages] == [blue]
+    assert server.request("DELETE", "/v2/dlq?label=red&count=100").json == {"deleted": 0}
+
+
+@pytest.mark.parametrize("operation", ["delete", "retry"])
+def test_ids_beat_filters_and_count(server: Running, sink: Sink, operation: str) -> None:
+    ids = [fail(server, sink, label="l") for _ in range(3)]
+    query = f"dlqIds={ids[0]}&dlqIds={ids[1]}&label=other&count=1&responseStatus=999"
+    if operation == "delete":
+        assert server.request("DELETE", f"/v2/dlq?{query}").json == {"deleted": 2}
+    else:
+        answer = server.request("POST", f"/v2/dlq/retry?{query}&upstash-delay=1h")
+        assert (answer.status, len(answer.json["responses"])) == (201, 2)
+        assert "cursor" not in answer.json
+    assert [e.dlq_id for e in server.sdk.dlq.list().messages] == [ids[2]]
+
+
+def test_ids_that_are_gone_are_200_to_delete_and_404_to_retry(server: Running, sink: Sink) -> None:
+    dlq_id = fail(server, sink)
+    assert server.request("DELETE", "/v2/dlq?dlqIds=1-1,2-2").json == {"deleted": 0}
+    assert server.sdk.dlq.delete_many([dlq_id, "1-1"]) == 1
+    for path in (f"/v2/dlq/retry/{dlq_id}", f"/v2/dlq/retry?dlqIds={dlq_id}"):
+        answer = server.request("POST", path)
+        assert answer.status == 404
+        assert "not found" in answer.json["error"]
+    body = json.dumps({"dlqIds": [dlq_id]})
+    assert server.request("POST", "/v2/dlq/retry", body).status == 404
+
+
+def test_misspelt_filter_or_option_deletes_and_retries_nothing(server: Running, sink: Sink) -> None:
+    fail(server, sink)
+    for method, path in (
+        ("DELETE", "/v2/dlq?lable=x&count=100"),
+        ("DELETE", "/v2/dlq?upstash-label=x"),
+        ("POST", "/v2/dlq/retry?lable=x&count=100"),
+    ):
+        answer = server.request(method, path)
+        assert answer.status == 400
+        assert "unknown filter" in answer.json["error"]
+    assert len(server.sdk.dlq.list().messages) == 1
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "messageId=msg_1",
+        "url=http%3A%2F%2Fnowhere.example",
+        "topicName=t",
+        "scheduleId=s",
+        "queueName=q",
+        "callerIp=10.0.0.1",
+        "label=other",
+        "flowControlKey=f",
+        "responseStatus=999",
+        "fromDate=99999999999999",
+        "toDate=1",
+    ],
+)
+def test_filter_that_matches_nothing_does_nothing(
+    server: Running, sink: Sink, condition: str
+) -> None:
+    fail(server, sink, label="l")
+    query = f"{condition}&count=100"
+    assert server.request("GET", f"/v2/dlq?{query}").json == {"messages": []}
+    assert server.request("DELETE", f"/v2/dlq?{query}").json == {"deleted": 0}
+    answer = server.request("POST", f"/v2/dlq/retry?{query}")
+    assert (answer.status, answer.json) == (201, {"responses": []})
+    assert len(server.sdk.dlq.list().messages) == 1
+
+
+def test_retry_keeps_group_endpoint_queue_flow_control_and_schedule(
+    server: Running, sink: Sink
+) -> None:
+    url = sink.reply("/bad", Reply(status=500), Reply(status=500), Reply())
+    server.sdk.url_group.upsert_endpoints("g", [{"url": url, "name": "e"}])
+    server.sdk.schedule.create(
+        destination="g",
+        cron="* * * * *",
+        schedule_id="s",
+        queue="q",
+        retries=0,
+        flow_control={"key": "f", "parallelism": 3, "rate": 4, "period": "1d"},
+        label="l",
+    )
+    server.advance(60)
+    server.sdk.schedule.delete("s")
+    path = "/v2/dlq/retry?queueName=q&topicName=g&flowControlKey=f&scheduleId=s&label=l"
+    kept = {
+        "topicName": "g",
+        "endpointName": "e",
+        "queueName": "q",
+        "flowControlKey": "f",
+        "parallelism": 3,
+        "rate": 4,
+        "period": 86_400,
+        "scheduleId": "s",
+        "label": "l",
+    }
+    [entry] = server.request("GET", "/v2/dlq").json["messages"]
+    assert kept.items() <= entry.items()
+    [response] = server.request("POST", path).json["responses"]
+    message = server.request("GET", f"/v2/messages/{response['messageId']}").json
+    assert kept.items() <= message.items()
+    server.settle()
+    [entry] = server.request("GET", "/v2/dlq").json["messages"]
+    assert kept.items() <= entry.items()
+    assert entry["messageId"] == response["messageId"]
+
+
+def test_retry_of_a_redacted_message_sends_it_in_clear(server: Running, sink: Sink) -> None:
+    dlq_id = fail(server, sink, body="secret", redact={"body": True})
+    assert server.request("GET", f"/v2/dlq/{dlq_id}").json["body"].startswith("REDACTED:")
+    answer = server.request("POST", f"/v2/dlq/retry/{dlq_id}")
+    server.settle()
+    assert sink.to("/bad")[1].body == b"secret"
+    message = server.request("GET", f"/v2/messages/{answer.json['messageId']}").json
+    assert message["body"].startswith("REDACTED:")

@@ -97,6 +97,10 @@ def test_empty_id_is_refused_instead_of_meaning_everything(server: Running, path
     [
         ("label=red", 2),
         ("label=red&label=green", 3),
+        ("label=red,green", 3),
+        ("label=green,blue", 2),
+        ("label=green,nothing", 1),
+        ("label=blue%2Cred", 2),
         ("host=a.example", 2),
         ("host=a.example,b.example", 3),
         ("path=/x", 2),
@@ -107,6 +111,9 @@ def test_empty_id_is_refused_instead_of_meaning_everything(server: Running, path
         ("queueName=q", 0),
         ("label=", 0),
         ("count=2", 2),
+        ("count=0", 0),
+        ("count=500", 3),
+        ("label=red&count=1", 1),
         ("fromDate=99999999999999", 0),
         ("toDate=99999999999999", 3),
     ],
@@ -116,7 +123,8 @@ def test_bulk_cancel_by_filters(server: Running, query: str, count: int) -> None
     server.publish("http://a.example/y", delay=60, label="green")
     server.publish("http://b.example/x", delay=60, label="blue,red")
     answer = server.request("DELETE", f"/v2/messages?{query}")
-    assert answer.json == {"cancelled": count}
+    assert (answer.status, answer.json) == (202, {"cancelled": count})
+    assert server.sdk.message.cancel_all() == 3 - count
 
 
 @pytest.mark.parametrize("where", ["query", "body"])
@@ -152,3 +160,38 @@ def test_waiting_message_can_be_hurried(server: Running, sink: Sink) -> None:
     server.advance(86_400)
     assert len(sink.to("/x")) == 1
     assert server.request("POST", f"/v2/messages/{message_id}/retry").status == 404
+
+
+@pytest.mark.parametrize("where", ["query", "body"])
+def test_ids_beat_filters_and_count_of_a_bulk_cancel(server: Running, where: str) -> None:
+    ids = [server.publish("http://a.example", delay=60, label="l") for _ in range(3)]
+    query = "label=other&host=b.example&count=1"
+    if where == "query":
+        query += f"&messageIds={ids[0]}&messageIds={ids[1]},msg_unknown"
+    body = json.dumps({"messageIds": ids[:2]}) if where == "body" else None
+    answer = server.request("DELETE", f"/v2/messages?{query}", body)
+    assert (answer.status, answer.json) == (202, {"cancelled": 2})
+    assert server.sdk.message.get(ids[2]).label == "l"
+
+
+def test_count_cancels_the_earliest_first(server: Running) -> None:
+    ids = [server.publish("http://a.example", delay=60) for _ in range(3)]
+    assert server.request("DELETE", "/v2/messages?count=2").json == {"cancelled": 2}
+    assert server.sdk.message.get(ids[2]).message_id == ids[2]
+    assert server.request("GET", f"/v2/messages/{ids[0]}").status == 404
+
+
+@pytest.mark.parametrize("count", ["-1", "x", "1.5", "9" * 10])
+def test_bad_count_cancels_nothing(server: Running, count: str) -> None:
+    server.publish("http://a.example", delay=60)
+    assert server.request("DELETE", f"/v2/messages?count={count}").status == 400
+    assert server.sdk.message.cancel_all() == 1
+
+
+def test_cancel_of_one_answers_202_with_a_body(server: Running) -> None:
+    message_id = server.publish("http://a.example", delay=60)
+    answer = server.request("DELETE", f"/v2/messages/{message_id}")
+    assert (answer.status, answer.json) == (202, {"cancelled": 1})
+    gone = server.request("DELETE", f"/v2/messages/{message_id}")
+    assert gone.status == 404
+    assert "not found" in gone.json["error"]

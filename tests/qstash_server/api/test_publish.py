@@ -278,6 +278,65 @@ def test_labels_and_redaction_show_in_the_api_and_leave_the_delivery_alone(
     assert base64.b64encode(b"secret").decode() not in events
 
 
+@pytest.mark.parametrize(
+    ("redact", "hidden"),
+    [
+        ("body", {"body"}),
+        ("header", {"X-A", "X-B", "Content-Type"}),
+        ("headers", {"X-A", "X-B", "Content-Type"}),
+        ("header[X-A]", {"X-A"}),
+        ("headers[X-A]", {"X-A"}),
+        ("HEADER[x-a]", {"X-A"}),
+        ("Headers[X-A], header[x-b]", {"X-A", "X-B"}),
+        ("body,header[X-A]", {"body", "X-A"}),
+        ("header[X-C]", set()),
+    ],
+)
+def test_every_spelling_of_redaction_hides_what_it_names(
+    server: Running, sink: Sink, redact: str, hidden: set[str]
+) -> None:
+    headers = {
+        "Upstash-Redact-Fields": redact,
+        "Upstash-Forward-X-A": "a",
+        "Upstash-Forward-X-B": "b",
+        "Content-Type": "text/csv",
+    }
+    path = f"/v2/publish/{sink.url}/r"
+    message_id = server.request("POST", path, "secret", headers).json["messageId"]
+    server.settle()
+    [delivery] = sink.to("/r")
+    assert (delivery.body, delivery.headers["X-A"]) == (b"secret", "a")
+    message = server.request("GET", f"/v2/messages/{message_id}").json
+    shown = {name: values[0] for name, values in message["header"].items()}
+    shown["body"] = message["body"]
+    assert {n for n, v in shown.items() if v.startswith("REDACTED:")} == hidden
+    for event in server.request("GET", f"/v2/events?messageId={message_id}").json["events"]:
+        assert event["header"] == message["header"]
+        assert event["body"].startswith("REDACTED:") == ("body" in hidden)
+
+
+@pytest.mark.parametrize("redact", ["body", "header[X-A]"])
+def test_callback_shows_nothing_of_what_is_redacted_in_its_message(
+    server: Running, sink: Sink, redact: str
+) -> None:
+    headers = {
+        "Upstash-Redact-Fields": redact,
+        "Upstash-Forward-X-A": "top-secret",
+        "Upstash-Callback": sink.url + "/callback",
+        "Upstash-Callback-Forward-X-A": "top-secret",
+    }
+    server.request("POST", f"/v2/publish/{sink.url}/r", "top-secret", headers)
+    server.settle()
+    [told] = sink.to("/callback")
+    assert base64.b64decode(told.json["sourceBody"]) == b"top-secret"
+    message_id = told.headers["Upstash-Message-Id"]
+    message = server.request("GET", f"/v2/messages/{message_id}").json
+    assert message["body"].startswith("REDACTED:")
+    assert message["header"]["X-A"][0].startswith("REDACTED:") == (redact != "body")
+    for event in server.request("GET", f"/v2/events?messageId={message_id}").json["events"]:
+        assert event["body"].startswith("REDACTED:")
+
+
 def test_redirect_of_a_destination_is_a_failed_attempt(server: Running, sink: Sink) -> None:
     url = sink.reply("/moved", Reply(status=301, headers={"Location": "/elsewhere"}))
     message_id = server.publish(url, body="x", retries=0)

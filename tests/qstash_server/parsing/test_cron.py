@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qstash_server.cron import Cron, parse_cron
 from qstash_server.errors import BadRequest
+from qstash_server.parsing.cron import Cron, parse_cron
 
 MINUTE_MS = 60_000
 
@@ -76,6 +76,16 @@ def test_fields_mean_what_robfig_cron_makes_of_them(
             "2026-03-07T12:00:00Z",
             ["2026-03-08 06:00", "2026-03-08 06:30", "2026-03-08 07:00", "2026-03-08 07:30"],
         ),
+        (
+            "CRON_TZ=America/New_York 0 9 * * *",
+            "2026-03-07T00:00:00Z",
+            ["2026-03-07 14:00", "2026-03-08 13:00"],
+        ),
+        (
+            "CRON_TZ=America/New_York 0 9 * * *",
+            "2026-10-31T00:00:00Z",
+            ["2026-10-31 13:00", "2026-11-01 14:00"],
+        ),
         # London 2026: 01:00 to 02:00 is missing on March 29th, and comes twice on October 25th.
         (
             "CRON_TZ=Europe/London 0 1 * * *",
@@ -104,7 +114,17 @@ def test_fields_mean_what_robfig_cron_makes_of_them(
             "2026-10-03T12:00:00Z",
             ["2026-10-03 15:45", "2026-10-04 15:45"],
         ),
-        ("CRON_TZ=Asia/Kathmandu 0 0 * * *", "2026-02-07T00:00:00Z", ["2026-02-07 18:15"]),
+        # Kathmandu is at +05:45 all the year.
+        (
+            "CRON_TZ=Asia/Kathmandu 0 0 * * *",
+            "2026-03-28T12:00:00Z",
+            ["2026-03-28 18:15", "2026-03-29 18:15"],
+        ),
+        (
+            "CRON_TZ=Asia/Kathmandu 30 1 * * *",
+            "2026-10-31T12:00:00Z",
+            ["2026-10-31 19:45", "2026-11-01 19:45"],
+        ),
         # Beirut skips the hour after midnight: the day itself still fires.
         (
             "CRON_TZ=Asia/Beirut 0 0,1 29 3 *",

@@ -7,22 +7,22 @@ import sqlite3
 from collections.abc import Iterable
 from functools import partial
 
-from qstash_server.callbacks import follow_up
 from qstash_server.clock import Clock
-from qstash_server.cron import parse_cron
-from qstash_server.delivery import Courier
-from qstash_server.destination import is_url
+from qstash_server.dispatch.callbacks import follow_up
+from qstash_server.dispatch.delivery import Courier
+from qstash_server.dispatch.lanes import Lanes
+from qstash_server.dispatch.outcome import Delivered, Retry, judge
+from qstash_server.dispatch.throttle import Throttle
+from qstash_server.dispatch.timetable import Timetable
 from qstash_server.errors import ApiError, StateUnavailable
 from qstash_server.fan_out import fan_out
 from qstash_server.flow_control import FlowKey
-from qstash_server.lanes import Lanes
 from qstash_server.message import Message, Response
-from qstash_server.outcome import Delivered, Retry, judge
-from qstash_server.queue_line import Queue
+from qstash_server.parsing.cron import parse_cron
+from qstash_server.parsing.destination import is_url
+from qstash_server.queue import Queue
 from qstash_server.state import flow_keys, messages, queues, retention, schedules, url_groups
 from qstash_server.state.database import Database
-from qstash_server.throttle import Throttle
-from qstash_server.timetable import Timetable
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ class Scheduler:
         # Messages that are due at once are delivered from memory; all others are loaded when due.
         self._fresh: dict[str, Message] = {}
         self._in_flight: dict[str, asyncio.Task[None]] = {}
+        # What is about to be in flight, while it is loaded. Who is cancelled meanwhile leaves.
+        self._starting: set[str] = set()
         self._wake = asyncio.Event()
         self._waiting = False
 
@@ -97,13 +99,14 @@ class Scheduler:
         for message in accepted:
             if message.due_ms <= now_ms and len(self._fresh) < self._parallelism:
                 self._fresh[message.id] = message
-            self._lanes.enter(message)
+            self._lanes.enter(message, now_ms)
             self._messages.put(message.id, message.due_ms)
         self._wake.set()
 
     def move(self, message_id: str, due_ms: int) -> None:
         """Change when a waiting message goes out; one in flight is left alone."""
-        if message_id not in self._in_flight:
+        if message_id not in self._in_flight and message_id not in self._starting:
+            self._lanes.move(message_id, due_ms)
             self._messages.put(message_id, due_ms)
             self._wake.set()
 
@@ -112,6 +115,7 @@ class Scheduler:
         for message_id in message_ids:
             self._messages.discard(message_id)
             self._fresh.pop(message_id, None)
+            self._starting.discard(message_id)
             if message_id not in self._in_flight:
                 self._lanes.forget(message_id, self._clock.now_ms())
         self._wake.set()
@@ -119,6 +123,11 @@ class Scheduler:
     def set_queue(self, queue: Queue) -> None:
         """Take over what is stored of a queue."""
         self._lanes.set_queue(queue)
+        self._wake.set()
+
+    def forget_queue(self, name: str) -> None:
+        """Forget a queue that is deleted, and its messages before it."""
+        self._lanes.forget_queue(name)
         self._wake.set()
 
     def set_key(self, key: FlowKey) -> None:
@@ -172,7 +181,10 @@ class Scheduler:
         self._sweep_ms = now_ms + SWEEP_MS
         sweep = partial(retention.sweep, retention=self._retention, now_ms=now_ms)
         try:
-            self._lanes.forget_keys(await self._database.write(sweep))
+            if await self._database.write(sweep):
+                self._sweep_ms = now_ms  # After what has become due meanwhile.
+            unused = partial(flow_keys.sweep, before_ms=now_ms - self._retention.log_s * 1000)
+            self._lanes.forget_keys(await self._database.write(unused))
         except StateUnavailable:
             logger.exception("what is past its retention could not be deleted")
 
@@ -198,20 +210,26 @@ class Scheduler:
 
     async def _start_due(self) -> None:
         due = self._take_due()
+        self._starting = set(due)
         known = {i: self._fresh.pop(i) for i in due if i in self._fresh}
         missing = [i for i in due if i not in known]
         try:
             loaded = await self._load(missing)
         except StateUnavailable:
             logger.exception("messages that are due could not be read; trying again in a moment")
-            for message_id in missing:
+            for message_id in self._starting.intersection(missing):
                 self._put_off(message_id)
+                self._starting.discard(message_id)
             loaded = {}
         for message_id in due:
+            if message_id not in self._starting:
+                continue
             message = known.get(message_id) or loaded.get(message_id)
-            # It may have been put forward a second time while it was being loaded.
-            if message is not None and message_id not in self._in_flight:
+            if message is not None:
                 self._in_flight[message_id] = asyncio.create_task(self._deliver(message))
+            else:  # It was cancelled while its last attempt could not be recorded.
+                self._lanes.forget(message_id, self._clock.now_ms())
+        self._starting.clear()
 
     def _take_due(self) -> list[str]:
         """Return what may start now; what its queue or its key holds back stands in line there."""
@@ -255,6 +273,7 @@ class Scheduler:
         )
         if message.envelope.flow is not None:
             await started  # The log is what the rate is counted by after a restart.
+            self._lanes.left(message.id, self._clock.now_ms())
         try:
             response = await self._courier.attempt(message, now_ms)
         finally:

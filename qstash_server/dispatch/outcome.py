@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from qstash_server.durations import parse_go_duration_s
 from qstash_server.message import Message, Response
-from qstash_server.retry_delay import parse_retry_delay
+from qstash_server.parsing.durations import parse_go_duration_s
+from qstash_server.parsing.retry_delay import parse_retry_delay
 
 LONGEST_BACK_OFF_S = 86_400
 NON_RETRYABLE_STATUS = 489

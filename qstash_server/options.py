@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from qstash_server.destination import parse_url
-from qstash_server.durations import LONGEST_S, parse_duration_s
 from qstash_server.envelope import (
     DEFAULT_RETRIES,
     Callback,
@@ -15,7 +13,9 @@ from qstash_server.envelope import (
 )
 from qstash_server.errors import BadRequest
 from qstash_server.flow_control import parse_flow_control
-from qstash_server.retry_delay import parse_retry_delay
+from qstash_server.parsing.destination import parse_url
+from qstash_server.parsing.durations import LONGEST_S, parse_duration_s
+from qstash_server.parsing.retry_delay import parse_retry_delay
 from qstash_server.url_group import check_name
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

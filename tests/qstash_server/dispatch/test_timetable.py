@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qstash_server.timetable import Timetable
+from qstash_server.dispatch.timetable import Timetable
 
 steps = st.lists(
     st.one_of(

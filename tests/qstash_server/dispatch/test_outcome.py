@@ -2,9 +2,16 @@ from email.utils import formatdate
 
 import pytest
 
+from qstash_server.dispatch.outcome import (
+    Delivered,
+    Failed,
+    Outcome,
+    Retry,
+    default_back_off_s,
+    judge,
+)
 from qstash_server.envelope import Envelope
 from qstash_server.message import Message, Response, new_message
-from qstash_server.outcome import Delivered, Failed, Outcome, Retry, default_back_off_s, judge
 from tests.qstash_server.running import envelope
 
 NOW_MS = 1_795_300_000_000

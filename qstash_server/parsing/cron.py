@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from qstash_server.durations import parse_go_duration_s
 from qstash_server.errors import BadRequest
+from qstash_server.parsing.durations import parse_go_duration_s
 
 MAX_LENGTH = 512
 # February 29th can be eight years away (2096 to 2104); what has not come by then never will.

@@ -7,11 +7,12 @@ early stands in line until somebody ends, a window opens or a pause is over.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qstash_server.dispatch.queue_line import QueueLine
+from qstash_server.dispatch.throttle import Throttle
+from qstash_server.dispatch.timetable import Timetable
 from qstash_server.flow_control import FlowControl, FlowKey
-from qstash_server.message import Message
-from qstash_server.queue_line import Queue, QueueLine
-from qstash_server.throttle import Throttle
-from qstash_server.timetable import Timetable
+from qstash_server.message import Held, Message
+from qstash_server.queue import Queue
 
 
 @dataclass(kw_only=True, slots=True)
@@ -22,19 +23,7 @@ class Place:
     queue: str | None
     slot: str
     flow_key: str | None
-    under_way: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
-    """A message with a queue or a key, as it is found in the state; slot: None for its own."""
-
-    id: str
-    not_before_ms: int
-    due_ms: int
-    queue: str | None
-    slot: str | None
-    flow_key: str | None
+    started_ms: int | None = None
 
 
 class Lanes:
@@ -50,8 +39,8 @@ class Lanes:
     def load(self, held: Iterable[Held], now_ms: int) -> None:
         """Take up the messages that wait after a restart, in the order in which they came.
 
-        Those whose turn had come stand first in line again, so they get their slots back even
-        when their next attempt is due later than that of others. Queues and keys are set before.
+        Those that have been tried have their slots back, even when their next attempt is due later
+        than that of others. Queues and keys are set before.
         """
         for message in held:
             slot = message.slot or message.id
@@ -62,13 +51,15 @@ class Lanes:
                 continue
             if message.slot is not None:
                 self._line(message.queue).join(slot)
+            elif message.retried:
+                self._line(message.queue).join(message.id)
             elif message.not_before_ms <= now_ms:
                 self._timetable.discard(message.id)
                 self._line(message.queue).enter(message.id, message.due_ms)
         for name in self._queues:
             self._serve(name)
 
-    def enter(self, message: Message) -> None:
+    def enter(self, message: Message, now_ms: int) -> None:
         """Know a message that has been accepted, before it stands in the timetable."""
         flow = message.envelope.flow
         queue = message.envelope.queue
@@ -83,7 +74,13 @@ class Lanes:
         if queue is not None and message.slot is not None:
             self._line(queue).join(message.slot)
         if flow is not None:
-            self._publish(flow)
+            self._publish(flow, now_ms)
+
+    def move(self, message_id: str, due_ms: int) -> None:
+        """Change when a message that is not under way is due."""
+        place = self._places.get(message_id)
+        if place is not None:
+            place.due_ms = due_ms
 
     def may_start(self, message_id: str, now_ms: int) -> bool:
         """Whether a message that is due may be tried now; if not, it stands in line."""
@@ -91,14 +88,22 @@ class Lanes:
         if place is None:
             return True
         if not self._is_served(message_id, place):
+            self._pass_on(message_id, place, now_ms)
             return False
         if place.flow_key is not None:
             throttle = self._throttle(place.flow_key)
             if not throttle.start(message_id, place.due_ms, now_ms):
                 self._watch(throttle, now_ms)
                 return False
-        place.under_way = True
+        place.started_ms = now_ms
         return True
+
+    def left(self, message_id: str, now_ms: int) -> None:
+        """The call of a message is made now, some time after `may_start` let it go."""
+        place = self._places.get(message_id)
+        if place is not None and place.flow_key is not None and place.started_ms is not None:
+            self._throttle(place.flow_key).left(place.started_ms, now_ms)
+            place.started_ms = now_ms
 
     def tried(self, message_id: str, due_ms: int | None, now_ms: int) -> None:
         """An attempt has ended. due_ms: of the next one, None when the message is settled."""
@@ -117,8 +122,7 @@ class Lanes:
         if place is None:
             return
         self._end_attempt(place, now_ms)
-        if place.flow_key is not None:
-            self._throttle(place.flow_key).forget(message_id)
+        self._pass_on(message_id, place, now_ms)
         if place.queue is not None:
             self._line(place.queue).leave(message_id, place.slot)
             self._serve(place.queue)
@@ -128,10 +132,17 @@ class Lanes:
         self._line(queue.name).queue = queue
         self._serve(queue.name)
 
+    def forget_queue(self, name: str) -> None:
+        """Forget a queue that is deleted; what is still in flight keeps its slot until it ends."""
+        if self._line(name).empty:
+            del self._queues[name]
+        else:
+            self.set_queue(Queue(name=name))
+
     def set_key(self, key: FlowKey, now_ms: int, starts_ms: Iterable[int] = ()) -> None:
         """Take over what is stored of a key. starts_ms: calls before a restart that still count."""
         throttle = self._throttle(key.key)
-        throttle.key = key
+        throttle.change(key)
         throttle.remember(list(starts_ms))
         self._let_in(throttle, now_ms)
 
@@ -140,9 +151,10 @@ class Lanes:
         return self._throttles.get(key.key) or Throttle(key)
 
     def forget_keys(self, keys: Iterable[str]) -> None:
-        """Forget keys that are stored no longer: no message is under them."""
+        """Forget keys that are stored no longer: no message that is known is under them."""
         for key in keys:
-            self._throttles.pop(key, None)
+            if key in self._throttles and not self._throttles[key].active:
+                del self._throttles[key]
             self._windows.discard(key)
 
     def open_windows(self, now_ms: int) -> None:
@@ -169,19 +181,19 @@ class Lanes:
         return True
 
     def _end_attempt(self, place: Place, now_ms: int) -> None:
-        if place.under_way and place.flow_key is not None:
+        if place.started_ms is not None and place.flow_key is not None:
             throttle = self._throttle(place.flow_key)
             throttle.finish()
             self._let_in(throttle, now_ms)
-        place.under_way = False
+        place.started_ms = None
 
     def _serve(self, name: str) -> None:
         for message_id, due_ms in self._line(name).next_in_line():
             self._timetable.put(message_id, due_ms)
 
     def _let_in(self, throttle: Throttle, now_ms: int) -> None:
-        for message_id, due_ms in throttle.next_in_line(now_ms):
-            self._timetable.put(message_id, due_ms)
+        for message_id in throttle.next_in_line(now_ms):
+            self._timetable.put(message_id, self._places[message_id].due_ms)
         self._watch(throttle, now_ms)
 
     def _watch(self, throttle: Throttle, now_ms: int) -> None:
@@ -189,9 +201,19 @@ class Lanes:
         if opens_ms is not None:
             self._windows.put(throttle.key.key, opens_ms)
 
-    def _publish(self, flow: FlowControl) -> None:
+    def _pass_on(self, message_id: str, place: Place, now_ms: int) -> None:
+        """Let others in instead of a message that its key may have let in and that will not start."""
+        if place.flow_key is not None:
+            throttle = self._throttle(place.flow_key)
+            throttle.forget(message_id)
+            self._let_in(throttle, now_ms)
+
+    def _publish(self, flow: FlowControl, now_ms: int) -> None:
         throttle = self._throttle(flow.key)
-        throttle.key = throttle.key.published(flow)
+        key = throttle.key.published(flow)
+        if key != throttle.key:
+            throttle.change(key)
+            self._let_in(throttle, now_ms)
 
     def _line(self, name: str) -> QueueLine:
         # The state makes a queue or a key on first mention; so does this.

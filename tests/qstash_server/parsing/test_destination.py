@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from qstash_server.destination import is_url, parse_destination, parse_url
 from qstash_server.errors import ApiError, BadRequest
+from qstash_server.parsing.destination import is_url, parse_destination, parse_url
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import base64
 from pathlib import Path
 
 from qstash_server.clock import ManualClock, SystemClock
-from qstash_server.delivery import MAX_RESPONSE_BYTES
+from qstash_server.dispatch.delivery import MAX_RESPONSE_BYTES
 from tests.qstash_server.running import LoopThread, Reply, Running, Sink, settings
 
 

@@ -1,18 +1,8 @@
 """A queue while the server runs: who is served, and who waits in line for that."""
 
-from collections import deque
-from dataclasses import dataclass
+from collections import OrderedDict
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Queue:
-    """A queue as it is stored. parallelism: how many of its messages are served at a time."""
-
-    name: str
-    parallelism: int = 1
-    paused: bool = False
-    created_ms: int = 0
-    updated_ms: int = 0
+from qstash_server.queue import Queue
 
 
 class QueueLine:
@@ -26,30 +16,31 @@ class QueueLine:
         self.queue = queue
         # Per slot, named by the message it was given to: what is not settled yet.
         self._slots: dict[str, int] = {}
-        self._line: deque[tuple[str, int]] = deque()
-        self._waiting: set[str] = set()
+        self._line: OrderedDict[str, int] = OrderedDict()
         self._parked: dict[str, int] = {}
+
+    @property
+    def empty(self) -> bool:
+        return not (self._slots or self._line or self._parked)
 
     def holds(self, slot: str) -> bool:
         return slot in self._slots
 
     def enter(self, message_id: str, due_ms: int) -> None:
         """Stand in line; who does already stays in place."""
-        if message_id not in self._waiting:
-            self._waiting.add(message_id)
-            self._line.append((message_id, due_ms))
+        self._line.setdefault(message_id, due_ms)
 
     def park(self, message_id: str, due_ms: int) -> None:
         """Keep a message that has a slot but may not be tried, until the queue is resumed."""
         self._parked[message_id] = due_ms
 
     def join(self, slot: str) -> None:
-        """Hold a slot for one more, a callback of the message that it was given to."""
+        """Hold a slot for the message that it was given to, or for a callback of that one."""
         self._slots[slot] = self._slots.get(slot, 0) + 1
 
     def leave(self, message_id: str, slot: str) -> None:
         """Let go of a message that is settled, wherever it stands."""
-        self._waiting.discard(message_id)
+        self._line.pop(message_id, None)
         self._parked.pop(message_id, None)
         if slot in self._slots:
             self._slots[slot] -= 1
@@ -63,9 +54,7 @@ class QueueLine:
         ready = list(self._parked.items())
         self._parked.clear()
         while self._line and len(self._slots) < self.queue.parallelism:
-            message_id, due_ms = self._line.popleft()
-            if message_id in self._waiting:
-                self._waiting.discard(message_id)
-                self._slots[message_id] = 1
-                ready.append((message_id, due_ms))
+            message_id, due_ms = self._line.popitem(last=False)
+            self.join(message_id)
+            ready.append((message_id, due_ms))
         return ready

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qstash_server.durations import parse_duration_s, parse_go_duration_s
 from qstash_server.errors import BadRequest
+from qstash_server.parsing.durations import parse_duration_s, parse_go_duration_s
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import base64
 import json
 from typing import Any
 
+from qstash_server.dispatch.outcome import Failed, Outcome
 from qstash_server.envelope import Callback, Envelope
 from qstash_server.message import Message, Response, new_message
-from qstash_server.outcome import Failed, Outcome
 
 
 def follow_up(
@@ -46,7 +46,8 @@ def _envelope(callback: Callback, message: Message, body: bytes) -> Envelope:
         callback=None,
         failure_callback=None,
         labels=source.labels,
-        redact=(),
+        # The report holds body and headers of the source, so it is hidden as a whole.
+        redact=(*source.redact, "body") if source.redact else (),
         caller_ip=source.caller_ip,
         queue=source.queue,
     )

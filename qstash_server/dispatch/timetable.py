@@ -15,6 +15,9 @@ class Timetable:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
     def put(self, key: str, due_ms: int) -> None:
         """Set or move the due time of `key`."""
         entry = (due_ms, next(self._order))

@@ -1,12 +1,16 @@
 import math
 import time
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from qstash_server.dispatch.outcome import Retry, judge
 from qstash_server.errors import BadRequest
-from qstash_server.retry_delay import MAX_DELAY_MS, MAX_LENGTH, parse_retry_delay
+from qstash_server.message import Response, new_message
+from qstash_server.parsing.retry_delay import MAX_DELAY_MS, MAX_LENGTH, parse_retry_delay
+from tests.qstash_server.running import envelope
 
 
 @pytest.mark.parametrize(
@@ -95,7 +99,12 @@ noise = st.text(alphabet="0123456789.eE+-*/%(), retidpowmaxqs", max_size=300) | 
 
 
 @settings(deadline=None)
-@given(text=expressions | noise, retried=st.integers(0, 10_000))
+@given(text=expressions | noise, retried=st.integers(0, 10_000) | st.integers(0, 10**400))
+@example(text="pow(retried, retried)", retried=10_000)
+@example(text="exp(exp(exp(retried)))", retried=10_000)
+@example(text="retried % 0", retried=10_000)
+@example(text="floor(1e999 - 1e999)", retried=0)
+@example(text="max(" + ",".join(["retried"] * 30) + ")", retried=10**400)
 def test_no_input_hangs_or_crashes(text: str, retried: int) -> None:
     started = time.monotonic()
     try:
@@ -104,6 +113,20 @@ def test_no_input_hangs_or_crashes(text: str, retried: int) -> None:
         delay_ms = None
     assert delay_ms is None or 0 <= delay_ms <= MAX_DELAY_MS
     assert time.monotonic() - started < 5
+
+
+@settings(deadline=None)
+@given(text=expressions, retried=st.integers(0, 10_000))
+def test_every_expression_leads_to_a_retry_within_a_year(text: str, retried: int) -> None:
+    now_ms = 1_795_300_000_000
+    fresh = new_message(envelope(retries=10_001, retry_delay=text), now_ms=now_ms, due_ms=now_ms)
+    failed = Response(status=500, headers={}, body=b"")
+    try:
+        outcome = judge(replace(fresh, retried=retried), failed, now_ms)
+    except BadRequest:
+        return  # It would not have been accepted.
+    assert isinstance(outcome, Retry)
+    assert now_ms <= outcome.due_ms <= now_ms + MAX_DELAY_MS
 
 
 @settings(deadline=None)

@@ -1,0 +1,1 @@
+"""The grammars of what clients write: destinations, durations, cron, retry delays."""
