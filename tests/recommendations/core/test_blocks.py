@@ -6,9 +6,7 @@ from recommendations.core.blocks import padded_blocks
 from recommendations.core.interactions import Interactions
 
 
-@given(
-    lengths=st.lists(st.integers(0, 20), min_size=1, max_size=30), entries=st.integers(1, 64)
-)
+@given(lengths=st.lists(st.integers(0, 20), min_size=1, max_size=30), entries=st.integers(1, 64))
 def test_blocks_hold_every_row_once_and_pad_with_nothing(lengths: list[int], entries: int) -> None:
     rows = np.repeat(np.arange(len(lengths)), lengths)
     columns = np.concatenate([np.arange(length) for length in lengths]).astype(np.int64)

@@ -1,4 +1,4 @@
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +19,9 @@ def loss(matrix: Interactions, factors: Factors, penalty: Penalty) -> float:
     error = (matrix.weights * (preference - own) ** 2).sum()
     error += penalty.unobserved * (scores**2).sum()
     by_user = matrix.row_sums() + penalty.unobserved * np.count_nonzero(factors.items.any(axis=1))
-    by_item = matrix.column_sums() + penalty.unobserved * np.count_nonzero(factors.users.any(axis=1))
+    by_item = matrix.column_sums() + penalty.unobserved * np.count_nonzero(
+        factors.users.any(axis=1)
+    )
     error += penalty.ridge * (by_user * np.square(factors.users).sum(axis=1)).sum()
     error += penalty.ridge * (by_item * np.square(factors.items).sum(axis=1)).sum()
     return float(error)
@@ -35,7 +37,7 @@ def test_no_sweep_makes_the_objective_worse() -> None:
     matrix = Interactions.from_actions(random_log(), EVEN)
     penalty = Penalty.scaled(matrix)
     losses = [loss(matrix, factors, penalty) for factors in trained(matrix, sweeps=8)]
-    assert all(after <= before * (1 + 1e-5) for before, after in zip(losses, losses[1:], strict=False))
+    assert all(after <= before * (1 + 1e-5) for before, after in pairwise(losses))
 
 
 def test_enough_steps_solve_each_row_exactly() -> None:
@@ -46,7 +48,9 @@ def test_enough_steps_solve_each_row_exactly() -> None:
     solver = RowSolver(items, penalty, column_sums=matrix.column_sums())
     found = half_sweep(padded_blocks(matrix), solver, nothing, steps=30, warm=False)
     for row in range(len(matrix)):
-        assert found[row] == pytest.approx(solved(matrix.take(np.array([row])), items, penalty), abs=1e-4)
+        assert found[row] == pytest.approx(
+            solved(matrix.take(np.array([row])), items, penalty), abs=1e-4
+        )
 
 
 def solved(row: Interactions, items: FloatArray, penalty: Penalty) -> FloatArray:
@@ -100,9 +104,7 @@ def test_a_dismissed_item_scores_below_an_untouched_one() -> None:
     items = np.append(log.items, unseen[0])
     shape = (log.n_users, log.n_items)
     neutral = Interactions.from_pairs(log.users, log.items, log.strengths, shape=shape)
-    dismissed = Interactions.from_pairs(
-        users, items, np.append(log.strengths, -1.5), shape=shape
-    )
+    dismissed = Interactions.from_pairs(users, items, np.append(log.strengths, -1.5), shape=shape)
     before, after = trained(neutral, sweeps=8)[-1], trained(dismissed, sweeps=8)[-1]
     score = [factors.users[0] @ factors.items[unseen[0]] for factors in (before, after)]
     assert score[1] < score[0]
