@@ -7,6 +7,7 @@ change every few minutes and no factor moves.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from recommendations.core.parameters import ScoreWeights
 POPULARITY_FLOOR = 5.0
 # Columns are compared in groups of so many before any is sorted.
 _GROUP = 32
+# So few that a block's scores stay in the processor's cache between product and choice.
+BLOCK_ROWS = 64
 
 
 def confidence(counts: IntArray, weights: ScoreWeights) -> FloatArray:
@@ -95,9 +98,11 @@ def above_bounds(scores: FloatArray, k: int) -> Contenders:
     The k-th largest of the groups' maxima is a lower bound for the k-th largest score, since k
     groups each hold a score that high: so nearly all columns fall away before anything is sorted.
     """
-    n = len(scores)
+    n, width = scores.shape
     bounds = _lower_bounds(scores, k)
-    rows, columns = np.nonzero(scores >= bounds[:, None])
+    # In one dimension nonzero is twenty times as fast as in two.
+    entries = np.flatnonzero(scores >= bounds[:, None])
+    rows, columns = np.divmod(entries, max(1, width))
     counts = np.bincount(rows, minlength=n)
     places = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
     values = np.full((n, int(counts.max(initial=0))), -np.inf, dtype=np.float32)
@@ -140,16 +145,32 @@ def top_k(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
 
 
 def rank_blocks(
-    queries: FloatArray, items: FloatArray, hidden: Interactions, k: int, *, block_rows: int = 256
+    queries: FloatArray,
+    items: FloatArray,
+    hidden: Interactions,
+    k: int,
+    *,
+    block_rows: int = BLOCK_ROWS,
+    workers: int = 1,
 ) -> Iterator[tuple[slice, IntArray, FloatArray]]:
     """Yield (rows, columns, scores) of the exact k best items, one matrix product a block.
 
     queries: (n, d). items: (n_items, d). hidden: n rows by items, what may not be listed.
+    workers: threads, each with a block of its own; memory is workers · block_rows · n_items numbers.
     """
     across = np.ascontiguousarray(items.T)
-    buffer = np.empty((min(block_rows, max(1, len(queries))), len(items)), dtype=np.float32)
-    for first in range(0, len(queries), block_rows):
+
+    def ranked(first: int) -> tuple[slice, IntArray, FloatArray]:
         rows = slice(first, min(first + block_rows, len(queries)))
-        scores = np.matmul(queries[rows], across, out=buffer[: rows.stop - first])
+        scores = queries[rows] @ across
         hide(scores, hidden.take(np.arange(rows.start, rows.stop)))
-        yield rows, *top_k(scores, k)
+        return rows, *top_k(scores, k)
+
+    firsts = range(0, len(queries), block_rows)
+    if workers == 1:
+        yield from map(ranked, firsts)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        # A few rounds at a time: a caller that stops early has not paid for everybody.
+        for group in range(0, len(firsts), 4 * workers):
+            yield from pool.map(ranked, firsts[group : group + 4 * workers])

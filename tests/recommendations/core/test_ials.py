@@ -116,3 +116,18 @@ def test_nothing_known_trains_to_nothing() -> None:
     factors = trained(matrix, sweeps=1)[-1]
     assert not factors.users.any()
     assert not factors.items.any()
+
+
+def test_two_workers_find_what_one_finds() -> None:
+    matrix = Interactions.from_actions(random_log(users=900, n=20_000), EVEN)
+    solver = RowSolver(
+        np.random.default_rng(1).standard_normal((matrix.n_columns, 8)).astype(np.float32),
+        Penalty.scaled(matrix),
+    )
+    nothing = np.zeros((len(matrix), 8), dtype=np.float32)
+    blocks = list(padded_blocks(matrix, entries=500))
+    one, two = (
+        half_sweep(blocks, solver, nothing, steps=3, warm=False, workers=workers)
+        for workers in (1, 2)
+    )
+    assert np.array_equal(one, two)

@@ -82,8 +82,11 @@ def test_an_item_without_trend_or_actions_can_be_compared() -> None:
     assert np.isfinite([popular[0], trending[0]]).all()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("block_rows", [1, 3, 100])
-def test_blocks_of_any_size_rank_the_same_and_list_nothing_hidden(block_rows: int) -> None:
+def test_blocks_of_any_size_rank_the_same_and_list_nothing_hidden(
+    block_rows: int, workers: int
+) -> None:
     queries = RANDOM.standard_normal((10, 4)).astype(np.float32)
     items = RANDOM.standard_normal((80, 4)).astype(np.float32)
     hidden = Interactions.from_pairs(
@@ -91,7 +94,6 @@ def test_blocks_of_any_size_rank_the_same_and_list_nothing_hidden(block_rows: in
     )
     scores = queries @ items.T
     scores[hidden.dense() > 0] = -np.inf
-    found = [
-        columns for _, columns, _ in rank_blocks(queries, items, hidden, 6, block_rows=block_rows)
-    ]
-    assert np.array_equal(np.concatenate(found), np.argsort(-scores, axis=1, kind="stable")[:, :6])
+    blocks = rank_blocks(queries, items, hidden, 6, block_rows=block_rows, workers=workers)
+    found = np.concatenate([columns for _, columns, _ in blocks])
+    assert np.array_equal(found, np.argsort(-scores, axis=1, kind="stable")[:, :6])
