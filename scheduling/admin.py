@@ -93,7 +93,8 @@ class ScheduledJobAdmin(admin.ModelAdmin):
         if not job.pk:
             return "Shown once the schedule is saved."
         instants = job.next_fire_times(NEXT_FIRE_TIMES)
-        rows = [(_at(instant, job.timezone),) for instant in instants]
+        clock = "%H:%M:%S" if job.has_ticks else "%H:%M"
+        rows = [(_at(instant, job.timezone, clock),) for instant in instants]
         return (
             format_html_join(SafeString("<br>"), "{}", rows)
             if rows
@@ -246,9 +247,9 @@ def cron_in_words(cron: str) -> str:
     return str(get_description(DESCRIPTORS.get(cron.strip(), cron), options))
 
 
-def _at(instant: datetime, zone_name: str) -> str:
-    local = f"{instant.astimezone(ZoneInfo(zone_name)):%a %d %b %Y %H:%M %Z}"
-    return local if zone_name == "UTC" else f"{local} ({instant:%H:%M} UTC)"
+def _at(instant: datetime, zone_name: str, clock: str) -> str:
+    local = instant.astimezone(ZoneInfo(zone_name)).strftime(f"%a %d %b %Y {clock} %Z")
+    return local if zone_name == "UTC" else f"{local} ({instant.strftime(clock)} UTC)"
 
 
 def _text(error: Exception) -> str:

@@ -20,6 +20,11 @@ NOT_STORED = "One 'Name: value' a line. Encrypted, and never shown again."
 
 #: Offered while typing; any other expression may be typed as well.
 CADENCES = (
+    ("*/5 * * * * *", "every 5 seconds"),
+    ("*/10 * * * * *", "every 10 seconds"),
+    ("*/15 * * * * *", "every 15 seconds"),
+    ("*/30 * * * * *", "every 30 seconds"),
+    ("* * * * *", "every minute"),
     ("*/5 * * * *", "every 5 minutes"),
     ("*/10 * * * *", "every 10 minutes"),
     ("*/15 * * * *", "every 15 minutes"),

@@ -223,18 +223,19 @@ def _difference(row: ScheduledJob, remote: Schedule | None) -> str:
     if not row.is_pushed:
         return "edited since the last push" if row.pushed_at else "never pushed"
     headers = {name.lower(): values for name, values in (remote.headers or {}).items()}
+    wanted = row.schedule_at_qstash()
     compared = {
-        "address": (row.destination, remote.destination),
-        "cron": (row.cron_with_zone, remote.cron),
-        "method": (row.method, remote.method),
-        "body": (row.body, remote.body or ""),
-        "retries": (row.retries, remote.retries),
-        "retry delay": (row.retry_delay_ms, remote.retry_delay_expression or ""),
-        "callback": (row.callback_url, remote.callback or ""),
-        "failure callback": (row.failure_callback_url, remote.failure_callback or ""),
-        "pause": (not row.enabled, remote.paused),
+        "address": (wanted.destination, remote.destination),
+        "cron": (wanted.cron_with_zone, remote.cron),
+        "method": (wanted.method, remote.method),
+        "body": (wanted.body, remote.body or ""),
+        "retries": (wanted.retries, remote.retries),
+        "retry delay": (wanted.retry_delay_ms, remote.retry_delay_expression or ""),
+        "callback": (wanted.callback_url, remote.callback or ""),
+        "failure callback": (wanted.failure_callback_url, remote.failure_callback or ""),
+        "pause": (not wanted.enabled, remote.paused),
         "headers": (
-            {name.lower(): [value] for name, value in row.sent_headers().items()},
+            {name.lower(): [value] for name, value in wanted.sent_headers().items()},
             {name: values for name, values in headers.items() if name != "content-type"},
         ),
     }
