@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from cron_descriptor import CasingTypeEnum, FormatError, Options, get_description
+
 MONTH_NAMES = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 WEEKDAY_NAMES = {
     name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))
@@ -200,6 +202,19 @@ def without_seconds(text: str) -> str:
     """The expression of the minutes in which this one fires, as QStash takes it."""
     fields = text.split()
     return " ".join(fields[1:]) if len(fields) == 6 else text
+
+
+def in_words(text: str) -> str:
+    """Tell a valid expression in English: `Every 15 minutes`. One that nobody writes, such as
+    `* * * * *,*`, stays as it is.
+    """
+    options = Options()
+    options.casing_type = CasingTypeEnum.Sentence
+    options.use_24hour_time_format = True
+    try:
+        return str(get_description(_expand(text), options))
+    except FormatError:
+        return text
 
 
 def _expand(text: str) -> str:

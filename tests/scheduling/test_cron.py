@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qstash_server.cron import parse_cron
-from scheduling.cron import Cron, CronError, parse, without_seconds
+from scheduling.cron import Cron, CronError, in_words, parse, without_seconds
 
 UTC_ZONE = ZoneInfo("UTC")
 
@@ -270,3 +270,23 @@ def test_the_qstash_server_fires_at_the_same_instants(
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     with suppress(CronError):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("*/15 * * * *", "Every 15 minutes"),
+        ("@daily", "At 00:00"),
+        ("30 7 * * MON-FRI", "At 07:30, Monday through Friday"),
+        ("*/5 * * * * *", "Every 5 seconds"),
+        ("30 0 7 * * MON", "At 07:00:30, only on Monday"),
+        ("0 4 1 * MON", "At 04:00, on day 1 of the month, or on Monday"),
+    ],
+)
+def test_cron_is_told_in_words(cron: str, words: str) -> None:
+    assert in_words(cron) == words
+
+
+@given(expressions | with_seconds)
+def test_every_cadence_can_be_told_in_words(expression: str) -> None:
+    assert in_words(expression)
