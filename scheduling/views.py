@@ -216,6 +216,7 @@ def _describe(job: Job) -> dict[str, Any]:
 def _plan_body(plan: Plan) -> dict[str, Any]:
     return {
         "create": plan.create,
+        "change": plan.change,
         "push": plan.push,
         "remove": plan.remove,
         "unchanged": plan.unchanged,
