@@ -47,6 +47,11 @@ def test_a_schedule_is_made_changed_and_removed(staff: Client) -> None:
         "/api/jobs/report", {"cron": "*/5 * * * *"}, content_type="application/json"
     )
     assert (changed.status_code, changed.json()["is_pushed"]) == (200, True)
+    faster = staff.patch(
+        "/api/jobs/report", {"cron": "*/20 * * * * *"}, content_type="application/json"
+    ).json()
+    assert (faster["is_pushed"], faster["messages_per_day"]) == (True, 4_320 + 1_440)
+    assert faster["next_fire_times"][0][16:] in (":00+00:00", ":20+00:00", ":40+00:00")
     assert staff.delete("/api/jobs/report").status_code == 204
     assert not ScheduledJob.objects.exists()
 
