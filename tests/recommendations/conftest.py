@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from recommendations import queue
 from recommendations.processing import process
+from recommendations.tokens import issue
 from scheduling.run import JobResult, Run
 
 WHEN = "2026-02-07T10:30:00Z"
@@ -34,6 +36,18 @@ def drain(redis: Any, db: None) -> Drain:
         return process(Run(id=0, payload={}, deadline=deadline, report=lambda done, total: None))
 
     return run
+
+
+@pytest.fixture
+def token(db: None) -> str:
+    """The token of an application."""
+    return issue("shop")[1]
+
+
+@pytest.fixture
+def application(token: str) -> Client:
+    """A client that carries the token."""
+    return Client(headers={"Authorization": f"Bearer {token}"})
 
 
 def entry(**fields: Any) -> dict[str, Any]:
