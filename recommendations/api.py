@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import IO, Any
 
+from django.conf import settings
 from drf_spectacular.utils import (
     OpenApiExample,
     extend_schema,
@@ -79,8 +80,22 @@ class ActionsView(ApplicationView):
     """Takes what users did: one action, or a list of up to 1,000.
 
     They are queued and processed within seconds. Entries that are not valid are reported by their
-    place in the list, and the others are kept.
+    place in the list, and the others are kept. A GET tells which kinds of actions there are, with
+    their weights, and how many actions wait.
     """
+
+    @extend_schema(
+        operation_id="actions_retrieve",
+        responses=inline_serializer(
+            "ActionKinds",
+            {
+                "kinds": serializers.DictField(child=serializers.FloatField()),
+                "waiting": serializers.IntegerField(),
+            },
+        ),
+    )
+    def get(self, request: Request) -> Response:
+        return Response({"kinds": settings.ACTION_WEIGHTS, "waiting": queue.depth()})
 
     @extend_schema(
         operation_id="actions_create",

@@ -94,6 +94,11 @@ def test_a_request_is_one_push(application: Client, redis: Any) -> None:
     assert redis.info("commandstats")["cmdstat_rpush"]["calls"] == before + 1
 
 
+def test_a_get_tells_the_kinds_and_what_waits(application: Client, settings: Settings) -> None:
+    post(application, ACTIONS, [entry(), entry()])
+    assert application.get(ACTIONS).json() == {"kinds": settings.ACTION_WEIGHTS, "waiting": 2}
+
+
 @pytest.mark.parametrize("path", [ACTIONS, ITEMS])
 @pytest.mark.parametrize(
     "body", [b"{", b"nul", b"\xff\xfe", b'{"a": NaN}', b"[" * 100_000, b"9" * 5_000]
@@ -118,7 +123,7 @@ def test_a_body_in_chunks_is_asked_for_with_its_length(application: Client) -> N
 
 def test_other_types_and_methods_are_refused_in_words(application: Client) -> None:
     error_of(application.post(ACTIONS, {"user_id": "u1"}, content_type="text/plain"), 415)
-    error_of(application.get(ACTIONS), 405)
+    error_of(application.put(ACTIONS), 405)
 
 
 def test_redis_that_is_away_is_503(application: Client, monkeypatch: pytest.MonkeyPatch) -> None:
