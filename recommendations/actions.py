@@ -1,7 +1,8 @@
 """What an action looks like when it comes in, and what is wrong with one that does not."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 #: Nothing that this is about happened earlier, and PostgreSQL reaches further back than Python.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SHOWN = 60
+DECODER = json.JSONDecoder()
 
 
 class Action(NamedTuple):
@@ -30,41 +32,54 @@ class ActionRefused(Exception):
     """It cannot be stored, for a reason that its message tells to the producer."""
 
 
+class Rules(NamedTuple):
+    """What holds for all actions that are read now. latest: when one may have happened."""
+
+    kinds: Collection[str]
+    latest: datetime
+
+
+def rules() -> Rules:
+    """Look up the rules, once for many actions."""
+    kinds = frozenset(settings.ACTION_WEIGHTS)
+    return Rules(kinds=kinds, latest=datetime.now(UTC) + CLOCK_SKEW)
+
+
 def parse(raw: bytes) -> Any:
     """Read an entry of the queue as JSON. Raises ActionRefused."""
     try:
-        return json.loads(raw)
+        text = raw.decode()
+        # json.loads() looks for blanks around first, which takes as long as the reading.
+        with suppress(ValueError):
+            entry, end = DECODER.raw_decode(text)
+            if end == len(text):
+                return entry
+        return json.loads(text)
     except UnicodeError as error:
         raise ActionRefused("It is not text in UTF-8.") from error
     except (ValueError, RecursionError) as error:
         raise ActionRefused(f"It is not JSON: {error}.") from error
 
 
-def read_action(entry: Any, *, spare_id: str, latest: datetime) -> Action:
+def read_action(entry: Any, rules: Rules, *, spare_id: str) -> Action:
     """Turn an object of JSON into an action. Other fields than those of an action do no harm.
 
     spare_id: the id of an action that has none of its own.
-    latest: when an action may have happened at the latest, by latest_time().
     Raises ActionRefused.
     """
     if not isinstance(entry, dict):
         raise ActionRefused("An action must be a JSON object.")
     kind = entry.get("action")
     # A list or an object cannot be looked up.
-    if not isinstance(kind, str) or kind not in settings.ACTION_WEIGHTS:
-        raise ActionRefused(_about_kind(entry))
+    if not isinstance(kind, str) or kind not in rules.kinds:
+        raise ActionRefused(_about_kind(entry, rules))
     return Action(
         _text(entry, "id") if entry.get("id") is not None else spare_id,
         _text(entry, "user_id"),
         _text(entry, "item_id"),
         kind,
-        _time(entry, latest),
+        _time(entry, rules.latest),
     )
-
-
-def latest_time() -> datetime:
-    """The latest time that an action may carry."""
-    return datetime.now(UTC) + CLOCK_SKEW
 
 
 def user_of(entry: Any) -> str:
@@ -83,18 +98,18 @@ def is_about(raw: bytes, user_id: str) -> bool:
         return any(text.encode(errors="surrogatepass") in raw for text in quoted)
 
 
-def _about_kind(entry: Mapping[str, Any]) -> str:
+def _about_kind(entry: Mapping[str, Any], rules: Rules) -> str:
     if "action" not in entry:
         return "'action' is missing."
-    known = ", ".join(sorted(settings.ACTION_WEIGHTS))
+    known = ", ".join(sorted(rules.kinds))
     return f"'action' is {_shown(entry['action'])}; known are {known}."
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:
     text = entry.get(name)
-    # Nearly all are such, and what is plain ASCII holds no surrogates.
-    if isinstance(text, str) and 0 < len(text) <= MAX_ID_LENGTH and text.isascii():
-        if "\x00" not in text:
+    if isinstance(text, str):
+        # Nearly all are such, and what is plain ASCII holds no surrogates.
+        if 0 < len(text) <= MAX_ID_LENGTH and text.isascii() and "\x00" not in text:
             return text
     elif name not in entry:
         raise ActionRefused(f"{name!r} is missing.")

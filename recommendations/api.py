@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from recommendations import queue
-from recommendations.actions import Action, ActionRefused, latest_time, read_action
+from recommendations.actions import Action, ActionRefused, read_action, rules
 from recommendations.authentication import APPLICATION_AUTHENTICATION, IsApplication
 from recommendations.content import ContentItemSerializer, save, upsert
 from recommendations.forgetting import forget
@@ -136,12 +136,12 @@ class ActionsView(ApplicationView):
 
 def _read_all(entries: list[Any]) -> tuple[list[Action], list[dict[str, Any]]]:
     """The valid entries, and what is wrong with the others."""
-    accepted, errors, latest = [], [], latest_time()
+    accepted, errors, current = [], [], rules()
     # The queue entries carry their ids from here on: redis-py repeats a push whose answer got lost.
     push_id = queue.new_id()
     for index, entry in enumerate(entries):
         try:
-            accepted.append(read_action(entry, spare_id=f"{push_id}-{index}", latest=latest))
+            accepted.append(read_action(entry, current, spare_id=f"{push_id}-{index}"))
         except ActionRefused as refusal:
             errors.append({"index": index, "error": str(refusal)})
     return accepted, errors

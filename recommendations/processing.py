@@ -14,9 +14,9 @@ from recommendations import queue
 from recommendations.actions import (
     Action,
     ActionRefused,
-    latest_time,
     parse,
     read_action,
+    rules,
     user_of,
 )
 from recommendations.forgetting import forget_nobody_meanwhile
@@ -116,12 +116,12 @@ def _store_next(claim: queue.Claim, tally: Tally) -> queue.Batch:
 
 def _sort_out(batch: queue.Batch) -> tuple[list[Action], list[QuarantinedAction]]:
     """Read the entries; those that are no actions come with the reason."""
-    actions, quarantined, latest = [], [], latest_time()
+    actions, quarantined, current = [], [], rules()
     for entry_id, raw in batch.numbered():
         entry = None
         try:
             entry = parse(raw)
-            actions.append(read_action(entry, spare_id=entry_id, latest=latest))
+            actions.append(read_action(entry, current, spare_id=entry_id))
         except ActionRefused as refusal:
             if raw != queue.FORGOTTEN:
                 quarantined.append(

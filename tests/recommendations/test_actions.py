@@ -13,9 +13,9 @@ from recommendations.actions import (
     Action,
     ActionRefused,
     is_about,
-    latest_time,
     parse,
     read_action,
+    rules,
     user_of,
 )
 from recommendations.core.weights import KIND_STRENGTHS
@@ -25,7 +25,7 @@ from tests.recommendations.conftest import entry, raw
 
 
 def read(entry: Any) -> Action:
-    return read_action(entry, spare_id="spare", latest=latest_time())
+    return read_action(entry, rules(), spare_id="spare")
 
 
 def test_an_action_is_read_with_its_time_in_utc() -> None:
@@ -88,6 +88,10 @@ def test_a_clock_may_be_a_little_ahead() -> None:
 def test_what_is_no_json_is_refused(unreadable: bytes) -> None:
     with pytest.raises(ActionRefused, match="It is not"):
         parse(unreadable)
+
+
+def test_blanks_around_an_entry_do_no_harm() -> None:
+    assert read(parse(b" \n" + raw(id="a1") + b"\r\n")).action_id == "a1"
 
 
 def test_further_kinds_come_from_the_settings(settings: Settings) -> None:
