@@ -1,7 +1,10 @@
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.test import Client
+from pytest_django import Settings
 
 from recommendations import processing, queue
 from recommendations.jobs import PROCESS_USER_ACTIONS
@@ -155,6 +158,23 @@ def test_the_job_is_what_the_schedule_calls(redis: Any) -> None:
     outcome = run_job(job, Call(trigger=JobRun.Trigger.COMMAND))
     assert outcome.answer is not None
     assert outcome.answer["result"]["processed"] == 1
+
+
+def test_the_webhook_is_called_by_hand_with_the_secret_alone(
+    redis: Any, settings: Settings
+) -> None:
+    queue.push([entry()])
+    call = partial(
+        Client().post,
+        "/api/actions/batch-process",
+        b'{"action": "process_user_actions"}',
+        # As curl names a body that it is not told the type of.
+        content_type="application/x-www-form-urlencoded",
+    )
+    assert call().status_code == 401
+    answer = call(headers={"Authorization": f"Bearer {settings.CRON_SECRET}"})
+    assert answer.status_code == 200
+    assert answer.json()["result"]["processed"] == 1
 
 
 def test_a_database_that_is_away_leaves_the_batch_for_later(
