@@ -3,6 +3,7 @@
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -26,7 +27,13 @@ class ContentItemQuerySet(models.QuerySet["ContentItem"]):
 class ContentItem(models.Model):
     """Something that can be recommended. external_id: how the application calls it."""
 
-    external_id = models.CharField(max_length=MAX_ID_LENGTH, unique=True)
+    external_id = models.CharField(
+        max_length=MAX_ID_LENGTH,
+        unique=True,
+        validators=[
+            RegexValidator(r"\A[^/]+\Z", "An item's id is part of an address and holds no slash.")
+        ],
+    )
     title = models.CharField(max_length=500)
     text = models.TextField(blank=True)
     topics = ArrayField(models.CharField(max_length=100), default=list, blank=True)
@@ -51,10 +58,10 @@ class UserAction(models.Model):
     """One thing that somebody did. Neither the user nor the item need be known here.
 
     action_id: makes an action the same however often it arrives; the producer's own id, or one
-        made from what the action says.
+        that it got on its way (queue.py).
     """
 
-    action_id = models.CharField(max_length=MAX_ID_LENGTH, unique=True)
+    action_id = models.CharField(max_length=MAX_ID_LENGTH)
     user_id = models.CharField(max_length=MAX_ID_LENGTH)
     item_id = models.CharField(max_length=MAX_ID_LENGTH)
     action = models.CharField(max_length=40)
@@ -64,6 +71,9 @@ class UserAction(models.Model):
     class Meta:
         db_table = "user_actions"
         ordering = ["-occurred_at", "-id"]
+        # Not unique=True on the field: that brings a second index, for LIKE, which every insert
+        # would pay for.
+        constraints = [models.UniqueConstraint(fields=["action_id"], name="one_row_an_action")]
         indexes = [
             models.Index(fields=["user_id", "-occurred_at"], name="user_actions_by_user"),
             models.Index(fields=["item_id"], name="user_actions_by_item"),
@@ -75,8 +85,16 @@ class UserAction(models.Model):
 
 
 class QuarantinedAction(models.Model):
-    """An entry of the queue that could not be read as an action. raw: as it stood in the list."""
+    """An entry of the queue that could not be read as an action.
 
+    entry_id: the action id that the entry got on its way, so that an entry that is taken twice is
+        kept here once.
+    user_id: whom it seems to be about; "" where that cannot be read either.
+    raw: as it stood in the list.
+    """
+
+    entry_id = models.CharField(max_length=MAX_ID_LENGTH)
+    user_id = models.CharField(max_length=MAX_ID_LENGTH, blank=True)
     raw = models.BinaryField()
     reason = models.TextField()
     created_at = models.DateTimeField(auto_now_add=True)
@@ -84,6 +102,8 @@ class QuarantinedAction(models.Model):
     class Meta:
         db_table = "quarantined_actions"
         ordering = ["-created_at", "-id"]
+        constraints = [models.UniqueConstraint(fields=["entry_id"], name="one_row_an_entry")]
+        indexes = [models.Index(fields=["user_id"], name="quarantined_by_user")]
 
     def __str__(self) -> str:
         return self.reason

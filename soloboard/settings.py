@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
-from soloboard.env import database, items, log_file, read_environment, switch
+from soloboard.env import database, items, log_file, read_environment, switch, weighted_kind
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = read_environment(BASE_DIR)
@@ -39,6 +39,18 @@ ALLOWED_PRIVATE_NETWORKS = items(
 )
 #: Ports of public hosts that may be called beside 80 and 443.
 ALLOWED_PORTS: list[int] = items(env, "ALLOWED_PORTS", int, "8443,8080")
+
+#: What users may do with an item, and how much each says about taste; below 0 it says the opposite.
+ACTION_WEIGHTS: dict[str, float] = {
+    "view": 1.0,
+    "click": 1.0,
+    "like": 1.5,
+    "share": 1.5,
+    "save": 1.5,
+    "purchase": 2.0,
+    "dismiss": -1.5,
+    **dict(items(env, "ACTION_KINDS", weighted_kind, "listen:1.5,skip:-0.5")),
+}
 
 #: Serves the made-up figures of /demo/shop; `make run` switches it on.
 SOLOBOARD_DEMO: bool = switch(env, "SOLOBOARD_DEMO", default=False)

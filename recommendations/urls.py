@@ -1,0 +1,16 @@
+"""The API for applications. No trailing slashes."""
+
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from recommendations.api import ActionsView, ContentItemViewSet, UserView
+
+router = SimpleRouter(trailing_slash=False)
+router.register("items", ContentItemViewSet)
+
+urlpatterns = [
+    path("actions", ActionsView.as_view(), name="actions"),
+    # An id is the application's, and may hold a slash.
+    path("users/<path:user_id>", UserView.as_view(), name="user"),
+    *router.urls,
+]
