@@ -40,6 +40,17 @@ ALLOWED_PRIVATE_NETWORKS = items(
 #: Ports of public hosts that may be called beside 80 and 443.
 ALLOWED_PORTS: list[int] = items(env, "ALLOWED_PORTS", int, "8443,8080")
 
+#: What users may do with an item, and how much each says about taste; below 0 it says the opposite.
+ACTION_WEIGHTS: dict[str, float] = {
+    "view": 1.0,
+    "click": 1.0,
+    "like": 1.5,
+    "share": 1.5,
+    "save": 1.5,
+    "purchase": 2.0,
+    "dismiss": -1.5,
+}
+
 #: Serves the made-up figures of /demo/shop; `make run` switches it on.
 SOLOBOARD_DEMO: bool = switch(env, "SOLOBOARD_DEMO", default=False)
 
