@@ -56,7 +56,7 @@ class FoldIn:
         vectors = self._item_factors.astype(np.float64)
         k = vectors.shape[1]
         gram = self._penalty.unobserved * (vectors.T @ vectors)
-        everywhere = self._penalty.unobserved * len(vectors)
+        everywhere = self._penalty.unobserved * self._solver.n_known
         for block in padded_blocks(rows, entries=_EXACT_ROWS * k):
             for first in range(0, len(block.rows), _EXACT_ROWS):
                 part = slice(first, first + _EXACT_ROWS)

@@ -88,6 +88,8 @@ class RowSolver:
         eigenvalues, rotation = np.linalg.eigh(gram)
         self.rotation = rotation.astype(np.float32)
         self.vectors = np.ascontiguousarray(other @ self.rotation, dtype=np.float32)
+        # What has no vector is in nobody's contest, so items may be added without moving any user.
+        self.n_known = int(np.count_nonzero(np.any(other, axis=1)))
         self.dense = (penalty.unobserved * np.maximum(eigenvalues, 0)).astype(np.float32)
         self.penalty = penalty
         self.mean_squares = _mean_squares(self.vectors, column_sums)
@@ -100,7 +102,7 @@ class RowSolver:
         """
         vectors = self._gather(block)
         sums = block.weights.sum(axis=1, keepdims=True)
-        frequency = sums + self.penalty.unobserved * len(self.vectors)
+        frequency = sums + self.penalty.unobserved * self.n_known
         diagonal = self.dense + np.float32(self.penalty.ridge) * frequency
         inverse = 1 / (diagonal + sums * self.mean_squares)
 

@@ -7,6 +7,7 @@ change every few minutes and no factor moves.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -75,45 +76,67 @@ def hide(scores: FloatArray, hidden: Interactions) -> None:
     scores[hidden.row_numbers, hidden.columns] = -np.inf
 
 
-def top_k(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
-    """The exact k best of each row: (n, k) int32 columns and float32 scores, best first.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contenders:
+    """All that can be among the k best of each row, and a little more, in the catalogue's order.
 
-    Ties keep the catalogue's order. A place for which nothing is left has column -1 and score -inf.
+    scores: (n, m) float32, -inf where a row has fewer. columns: (n, m) int64, -1 there.
+    bounds: (n,) what a score has to reach.
+    """
+
+    scores: FloatArray
+    columns: IntArray
+    bounds: FloatArray
+
+
+def above_bounds(scores: FloatArray, k: int) -> Contenders:
+    """Sort out the columns that cannot be among the k best of their row.
 
     The k-th largest of the groups' maxima is a lower bound for the k-th largest score, since k
     groups each hold a score that high: so nearly all columns fall away before anything is sorted.
     """
-    n, width = scores.shape
-    kept = min(k, width)
-    if not n or not kept:
-        return np.full((n, k), -1, dtype=np.int32), np.full((n, k), -np.inf, dtype=np.float32)
-    rows, columns = np.nonzero(scores >= _lower_bounds(scores, kept)[:, None])
+    n = len(scores)
+    bounds = _lower_bounds(scores, k)
+    rows, columns = np.nonzero(scores >= bounds[:, None])
     counts = np.bincount(rows, minlength=n)
-    firsts = np.cumsum(counts) - counts
-    places = np.arange(len(rows)) - firsts[rows]
-    values = np.full((n, int(counts.max())), -np.inf, dtype=np.float32)
-    where = np.full(values.shape, -1, dtype=np.int32)
+    places = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+    values = np.full((n, int(counts.max(initial=0))), -np.inf, dtype=np.float32)
+    where = np.full(values.shape, -1, dtype=np.int64)
     values[rows, places] = scores[rows, columns]
     where[rows, places] = columns
-    order = np.argsort(-values, axis=1, kind="stable")[:, :kept]
-    best = np.take_along_axis(values, order, axis=1)
-    found = np.where(best > -np.inf, np.take_along_axis(where, order, axis=1), -1)
-    missing = ((0, 0), (0, k - kept))
-    return (
-        np.pad(found, missing, constant_values=-1).astype(np.int32),
-        np.pad(best, missing, constant_values=-np.inf),
-    )
+    return Contenders(scores=values, columns=where, bounds=bounds)
 
 
 def _lower_bounds(scores: FloatArray, k: int) -> FloatArray:
-    """(n,) a number for each row that at least k of its scores reach, and few more."""
+    """(n,) a number for each row that at least k of its scores reach, and few more.
+
+    -inf where a row has no more than k scores.
+    """
     n, width = scores.shape
-    groups = width // _GROUP
-    if groups < 2 * k:
+    if width <= k:
+        return np.full(n, -np.inf, dtype=np.float32)
+    size = min(_GROUP, width // (2 * k))
+    if size < 2:
         return np.partition(scores, width - k, axis=1)[:, width - k]
-    even = groups * _GROUP
-    maxima = scores[:, :even].reshape(n, _GROUP, groups).max(axis=1)
+    groups = width // size
+    maxima = scores[:, : groups * size].reshape(n, size, groups).max(axis=1)
     return np.partition(maxima, groups - k, axis=1)[:, groups - k]
+
+
+def top_k(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """The exact k best of each row: (n, k) int32 columns and float32 scores, best first.
+
+    Ties keep the catalogue's order. A place for which nothing is left has column -1 and score -inf.
+    """
+    found = above_bounds(scores, k)
+    order = np.argsort(-found.scores, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(found.scores, order, axis=1)
+    columns = np.where(best > -np.inf, np.take_along_axis(found.columns, order, axis=1), -1)
+    missing = ((0, 0), (0, k - order.shape[1]))
+    return (
+        np.pad(columns, missing, constant_values=-1).astype(np.int32),
+        np.pad(best, missing, constant_values=-np.inf),
+    )
 
 
 def rank_blocks(
