@@ -136,9 +136,9 @@ def blocks(due: Sequence[DueUser]) -> Iterator[list[DueUser]]:
 def store(learned: LearnedVersion, fold_in: FoldIn, block: Sequence[DueUser]) -> None:
     """Compute and write the vectors of a block, in place of those it has in this version."""
     users = [user.user_id for user in block]
-    parameters = learned.model.parameters
+    model = learned.model
     actions = history.read_users(learned.item_ids, users)
-    interactions = Interactions.from_actions(actions, parameters.fold_in)
+    interactions = Interactions.from_actions(actions, model.parameters.fold_in)
     vectors = fold_in.exact(interactions)
     rows = records.blank(_FIELDS, len(block))
     rows["version_id"] = learned.version_id
@@ -146,7 +146,7 @@ def store(learned: LearnedVersion, fold_in: FoldIn, block: Sequence[DueUser]) ->
     rows["vector"]["values"] = vectors
     rows["actions_used"] = [user.actions for user in block]
     rows["items_used"] = interactions.lengths
-    rows["spread"] = score_spread(vectors, learned.model.item_factors)
+    rows["spread"] = score_spread(vectors, model.item_factors[model.touched])
     with transaction.atomic():
         UserEmbedding.objects.filter(version=learned.version_id, user_id__in=users).delete()
         records.write("user_embeddings", "user_id", users, rows)

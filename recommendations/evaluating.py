@@ -39,7 +39,10 @@ def evaluate(run: Run) -> JobResult:
             counts={"actions": len(actions)},
             continuation={"parameters": parameters.as_json()},
         )
-    figures = keep(measure(actions, parameters))
+    rows = measure(actions, parameters)
+    if not rows[0]["users"]:
+        return JobResult(message="Nobody took anything new lately", counts={"users": 0})
+    figures = keep(rows)
     return JobResult(message="Recommendations evaluated", counts={"users": users_of(figures)})
 
 

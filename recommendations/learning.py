@@ -69,7 +69,7 @@ def process_user_embeddings(run: Run) -> JobResult:
 
 def _update_active(run: Run, wishes: Wishes, counts: dict[str, int]) -> dict[str, Any] | None:
     """Bring vectors of the active version up to date. Returns what is left to do, None for nothing."""
-    learned = versions.active()
+    learned = versions.active_learned()
     if learned is None:
         return None
     counts["version"] = learned.version_id
@@ -97,7 +97,7 @@ def _train(
         version = begin(totals)
     if version is None:
         return None
-    training = Training(version, versions.active(), run)
+    training = Training(version, versions.active_learned(), run)
     ended = training.advance()
     counts["users"] += training.users
     return None if ended else {}

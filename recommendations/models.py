@@ -116,6 +116,7 @@ class FactorVersion(models.Model):
     figures: of the replay and of the index. reason: why it was not switched on.
     actions_used, last_action_id: what was stored when its training began, which is all it learns
         from. learned_until: the last of that happened then.
+    text_items: how many items got a vector from their text, which grows while the version is active.
     stage, epochs_done, attempts: where its training is, how many sweeps are kept of the stage, and
         how many runs began in it.
     """
@@ -149,6 +150,7 @@ class FactorVersion(models.Model):
     actions_used = models.BigIntegerField(default=0)
     last_action_id = models.BigIntegerField(default=0)
     learned_until = models.DateTimeField(null=True)
+    text_items = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     switched_at = models.DateTimeField(null=True)
 

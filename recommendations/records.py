@@ -38,7 +38,8 @@ def read(query: str, parameters: Mapping[str, Any], fields: Fields) -> Iterator[
     with (
         connection.wrap_database_errors,
         connection.cursor() as cursor,
-        cursor.copy(statement, parameters) as copy,
+        # Django's cursor for DEBUG takes no parameters here.
+        cursor.copy(cursor.mogrify(statement, parameters)) as copy,
     ):
         kept = b""
         while parts := list(itertools.islice(copy, _CHUNK_ROWS)):

@@ -65,6 +65,8 @@ class Judge:
         self.replay = replay
         self.seen = everything.take(replay.users)
         self.popularity = popularity(everything)
+        # What nobody had touched by then is shown in places of its own, outside of this contest.
+        self.untouched = np.bincount(replay.known.items, minlength=replay.known.n_items) == 0
 
     def trend(self, half_life_s: float) -> FloatArray:
         """(n_items,) what was trending at the cut."""
@@ -96,6 +98,7 @@ class Judge:
         ranks = np.empty(len(targets.columns))
         lists = np.full((len(targets), SHOWN_PLACES), -1, dtype=np.int32)
         for places, scores in blocks:
+            scores[:, self.untouched] = -np.inf
             hide(scores, self.seen.take(places))
             ranks[targets.entries_of(places)] = middle_ranks(scores, targets.take(places))
             lists[places] = top_k(scores, SHOWN_PLACES)[0]

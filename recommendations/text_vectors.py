@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Left, Now
 
 from recommendations import embeddings, item_index
 from recommendations.core.arrays import FloatArray
 from recommendations.core.text import ItemText, neighbour_vectors, tf_idf
-from recommendations.models import ContentItem, ItemVector
+from recommendations.models import ContentItem, FactorVersion, ItemVector
 from recommendations.versions import LearnedVersion
 from scheduling.run import Run
 
@@ -37,9 +38,14 @@ def add_missing(learned: LearnedVersion, run: Run) -> Added:
         known = known or _learned_texts(learned)
         vectors = _vectors_of(list(missing.values()), *known)
         longest = item_index.longest_of(learned.model.item_factors)
-        item_index.store(
-            learned.version_id, list(missing), vectors, longest=longest, from_text=True
-        )
+        with transaction.atomic():
+            item_index.store(
+                learned.version_id, list(missing), vectors, longest=longest, from_text=True
+            )
+            # Tells readers that there are more items than those that they know.
+            FactorVersion.objects.filter(pk=learned.version_id).update(
+                text_items=F("text_items") + len(missing)
+            )
         added += len(missing)
     return Added(items=added, finished=True)
 

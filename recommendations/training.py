@@ -180,7 +180,9 @@ class Training:
                 return False
             names = [learned.item_ids[row] for row in rows]
             item_index.store(self.version.pk, names, factors[rows], longest=longest)
-        if not text_vectors.add_missing(learned, self.run).finished:
+        added = text_vectors.add_missing(learned, self.run)
+        self.version.refresh_from_db(fields=["text_items"])
+        if not added.finished:
             self._keep()
             return False
         return self._go_on_to(Stage.FOLDING)
@@ -266,6 +268,8 @@ class Training:
         return Model(
             parameters=parameters,
             item_factors=item_factors,
+            item_vectors=item_factors,
+            touched=np.bincount(actions.items, minlength=actions.n_items) > 0,
             penalty=self._penalty(rows),
             column_sums=rows.column_sums(),
             item_item=item_item,

@@ -4,7 +4,7 @@ import functools
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,8 +28,10 @@ GRACE = timedelta(minutes=10)
 class LearnedVersion:
     """Everything of one version that lists are made from, and nothing of any other.
 
-    item_ids: by row. rows: by item id. at_s: unix seconds of the last action that it has learned from,
-        which its popularity and trends are those of.
+    item_ids: by row; those that were learned, then those that have a vector from their text alone.
+    rows: by item id.
+    at_s: unix seconds of the last action that was learned from; popularity and trends are those of
+        that moment.
     """
 
     version_id: int
@@ -41,30 +43,63 @@ class LearnedVersion:
 
 def active() -> LearnedVersion | None:
     """The version that is switched on, or None before the first. Costs one small query."""
-    version_id = _active_id()
-    learned = _load(version_id) if version_id else None
-    if version_id and learned is None:
-        # It was replaced and emptied between the two look-ups.
-        version_id = _active_id()
-        learned = _load(version_id) if version_id else None
-    return learned
+    for _ in range(2):
+        current = FactorVersion.objects.filter(status=FactorVersion.Status.ACTIVE)
+        found = current.values_list("pk", "text_items").first()
+        if found is None:
+            return None
+        try:
+            return _with_texts(*found)
+        except FactorVersion.DoesNotExist:
+            continue  # It was replaced and emptied between the two look-ups.
+    return None
 
 
-def _active_id() -> int | None:
-    active = FactorVersion.objects.filter(status=FactorVersion.Status.ACTIVE)
-    return active.values_list("pk", flat=True).first()
-
-
-def _load(version_id: int) -> LearnedVersion | None:
-    try:
-        return _loaded(version_id)
-    except FactorVersion.DoesNotExist:
-        return None
+def active_learned() -> LearnedVersion | None:
+    """The same without items that nobody has touched: what vectors of users are made from."""
+    learned = active()
+    return learned and _learned(learned.version_id)
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(version_id: int) -> LearnedVersion:
+def _learned(version_id: int) -> LearnedVersion:
     return opened(FactorVersion.objects.exclude(arrays=None).get(pk=version_id))
+
+
+@functools.lru_cache(maxsize=1)
+def _with_texts(version_id: int, text_items: int) -> LearnedVersion:
+    """text_items: how many there are, so that more of them are read as soon as there are more."""
+    learned = _learned(version_id)
+    added = ItemVector.objects.filter(version=version_id, from_text=True).order_by("pk")
+    names, vectors = [], []
+    for item_id, vector in added.values_list("item_id", "vector").iterator():
+        names.append(item_id)
+        vectors.append(vector)
+    return _extended(learned, names, np.array(vectors, dtype=np.float32)) if names else learned
+
+
+def _extended(learned: LearnedVersion, names: Sequence[str], vectors: FloatArray) -> LearnedVersion:
+    """The version with rows for items that nobody has touched."""
+    model = learned.model
+    item_ids = [*learned.item_ids, *names]
+    nothing = np.zeros(len(names))
+    item_item = model.item_item and replace(model.item_item, n_items=len(item_ids))
+    return replace(
+        learned,
+        item_ids=item_ids,
+        rows={item_id: row for row, item_id in enumerate(item_ids)},
+        model=replace(
+            model,
+            item_factors=np.concatenate([model.item_factors, np.zeros_like(vectors)]),
+            item_vectors=np.concatenate([model.item_vectors, vectors]),
+            touched=np.concatenate([model.touched, nothing > 0]),
+            item_item=item_item,
+            column_sums=np.concatenate([model.column_sums, nothing]),
+            popularity=np.concatenate([model.popularity, nothing]),
+            trend=np.concatenate([model.trend, nothing]),
+            trending=np.concatenate([model.trending, nothing]),
+        ),
+    )
 
 
 # --- Arrays ---------------------------------------------------------------------------------------
@@ -100,6 +135,7 @@ def pack_model(model: Model, item_ids: Sequence[str]) -> bytes:
     arrays = {
         "item_ids": names_as_array(item_ids),
         "item_factors": model.item_factors,
+        "touched": model.touched,
         "penalty": np.array([model.penalty.unobserved, model.penalty.ridge]),
         "column_sums": model.column_sums,
         "popularity": model.popularity,
@@ -114,7 +150,7 @@ def pack_model(model: Model, item_ids: Sequence[str]) -> bytes:
 
 
 def opened(version: FactorVersion) -> LearnedVersion:
-    """A version whose training has come as far as its factors."""
+    """A version whose training is over, with the items that it has learned."""
     arrays = unpack(version.arrays)
     item_ids = names_from_array(arrays["item_ids"])
     unobserved, ridge = arrays["penalty"].tolist()
@@ -126,6 +162,8 @@ def opened(version: FactorVersion) -> LearnedVersion:
         model=Model(
             parameters=Parameters.from_json(version.parameters),
             item_factors=arrays["item_factors"],
+            item_vectors=arrays["item_factors"],
+            touched=arrays["touched"],
             penalty=Penalty(unobserved=unobserved, ridge=ridge),
             column_sums=arrays["column_sums"],
             item_item=_item_item(arrays, len(item_ids)),

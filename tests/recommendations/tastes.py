@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ def act(
     user_id: str, item_id: str, *, action: str = "view", at: datetime = START, **fields: Any
 ) -> UserAction:
     """One unsaved action; its id follows from what it says."""
-    action_id = f"{user_id} {action} {item_id} {at.isoformat()}"
+    said = f"{user_id} {action} {item_id} {at.isoformat()}"
+    action_id = sha256(said.encode()).hexdigest()
     return UserAction(
         action_id=action_id,
         user_id=user_id,

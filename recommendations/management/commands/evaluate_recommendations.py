@@ -18,6 +18,8 @@ COLUMNS = (
     "Users", "Number", "Lists", "HR@10", "NDCG@10", "Recall@20", "Coverage", "NDCG@10 over trending",
 )  # fmt: skip
 
+FILE_WIDTH = 120
+
 
 class Command(BaseCommand):
     help = "Replays the stored history, and prints what the lists would have been worth."
@@ -28,8 +30,14 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, last: bool, **options: Any) -> None:
-        # Rich writes to anything with write(), as Django's wrapper of stdout has.
-        console = Console(file=cast("IO[str]", self.stdout), highlight=False, markup=False)
+        # Rich writes to anything with write(), as Django's wrapper of stdout has; where that is no
+        # terminal, it would cut the table to 80 columns.
+        console = Console(
+            file=cast("IO[str]", self.stdout),
+            width=None if self.stdout.isatty() else FILE_WIDTH,
+            highlight=False,
+            markup=False,
+        )
         before = ReplayFigures.objects.first()
         if not last:
             call = Call(trigger=JobRun.Trigger.COMMAND, caller=getpass.getuser())
