@@ -7,7 +7,7 @@ import numpy as np
 
 from recommendations.core.arrays import BoolArray, FloatArray, IntArray, group_sums
 from recommendations.core.interactions import Interactions
-from recommendations.core.ranking import above_bounds
+from recommendations.core.ranking import contenders
 
 # No metric looks further down a list.
 DEPTH = 100
@@ -47,15 +47,17 @@ def middle_ranks(scores: FloatArray, targets: Interactions) -> FloatArray:
     Ties count as the middle rank: counting them as the best would reward a model that gives every
     item the same score.
     """
-    contenders = above_bounds(scores, DEPTH)
+    found = contenders(scores, DEPTH)
+    heads = np.full((len(scores), found.width), -np.inf, dtype=np.float32)
+    heads[found.rows, found.places] = found.scores
     rows = targets.row_numbers
     own = scores[rows, targets.columns]
     ranks = np.full(len(rows), np.inf)
-    near = np.flatnonzero(own >= contenders.bounds[rows])
-    step = max(1, _CHUNK_SCORES // max(1, contenders.scores.shape[1]))
+    near = np.flatnonzero(own >= found.bounds[rows])
+    step = max(1, _CHUNK_SCORES // max(1, found.width))
     for first in range(0, len(near), step):
         part = near[first : first + step]
-        others, mine = contenders.scores[rows[part]], own[part, None]
+        others, mine = heads[rows[part]], own[part, None]
         better = (others > mine).sum(axis=1)
         equal = (others == mine).sum(axis=1) - 1
         ranks[part] = 1 + better + equal / 2
