@@ -1,12 +1,14 @@
 """The recurring work of this app."""
 
+from recommendations import evaluating, learning
 from recommendations.processing import process
 from scheduling.registry import job
 from scheduling.run import JobResult, Run
 
 PROCESS_USER_ACTIONS = "process-user-actions"
+PROCESS_USER_EMBEDDINGS = "process-user-embeddings"
+EVALUATE_RECOMMENDATIONS = "evaluate-recommendations"
 BATCH_PROCESS = "actions/batch-process"
-PROCESS_USER_ACTIONS_CRON = "* * * * *"
 
 
 @job(
@@ -15,10 +17,35 @@ PROCESS_USER_ACTIONS_CRON = "* * * * *"
     description="Store what users did, from the queue.",
     path=BATCH_PROCESS,
     body={"action": "process_user_actions"},
-    cron=PROCESS_USER_ACTIONS_CRON,
+    cron="*/5 * * * * *",
     # Short, because the next call comes at once, and because a run whose process died stands in the
     # way of the next until its time is over.
     timeout_s=60,
 )
 def process_user_actions(run: Run) -> JobResult:
     return process(run)
+
+
+@job(
+    PROCESS_USER_EMBEDDINGS,
+    name="User embedding update",
+    description="Learn from what users did: vectors every 2 hours, new factors when enough has changed.",
+    path=BATCH_PROCESS,
+    body={"action": "process_user_embeddings"},
+    cron="0 */2 * * *",
+    timeout_s=300,
+)
+def process_user_embeddings(run: Run) -> JobResult:
+    return learning.process_user_embeddings(run)
+
+
+@job(
+    EVALUATE_RECOMMENDATIONS,
+    name="Evaluation of recommendations",
+    description="Replay the stored history every night, against what is trending and popular.",
+    path="recommend/evaluate",
+    cron="30 3 * * *",
+    timeout_s=300,
+)
+def evaluate_recommendations(run: Run) -> JobResult:
+    return evaluating.evaluate(run)

@@ -129,9 +129,16 @@ class ApplicationToken(models.Model):
 class FactorVersion(models.Model):
     """One training of the item factors. At most one is active; readers read that one alone.
 
-    parameters: core.parameters.Parameters as JSON, chosen by replay.
-    arrays: the factors and what belongs to them as a compressed NumPy archive, for work in batches.
-    figures: of the replay: this version, the one before and trending. reason: why it was not switched on.
+    parameters: core.parameters.Parameters as JSON, chosen by replay at tuned_at, when there were
+        tuned_actions.
+    action_weights: what each kind of action counted in this version.
+    arrays: the factors and what belongs to them as a NumPy archive, for work in batches.
+    figures: of the replay and of the index. reason: why it was not switched on.
+    actions_used, last_action_id: what was stored when its training began, which is all it learns
+        from. learned_until: the last of that happened then.
+    text_items: how many items got a vector from their text, which grows while the version is active.
+    stage, epochs_done, attempts: where its training is, how many sweeps are kept of the stage, and
+        how many runs began in it.
     """
 
     class Status(models.TextChoices):
@@ -140,13 +147,30 @@ class FactorVersion(models.Model):
         REJECTED = "rejected", "not switched on"
         RETIRED = "retired", "replaced"
 
+    class Stage(models.TextChoices):
+        CHOOSING = "choosing", "choosing parameters"
+        LEARNING = "learning", "learning from all but the newest actions"
+        JUDGING = "judging", "replaying the newest actions"
+        FINISHING = "finishing", "learning from the newest actions too"
+        PLACING = "placing", "storing item vectors"
+        FOLDING = "folding", "computing user embeddings"
+        DONE = "done", "done"
+
     status = models.CharField(max_length=8, choices=Status, default=Status.TRAINING)
+    stage = models.CharField(max_length=9, choices=Stage, default=Stage.CHOOSING)
+    epochs_done = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0)
     parameters = models.JSONField(default=dict)
+    tuned_at = models.DateTimeField(null=True)
+    tuned_actions = models.BigIntegerField(default=0)
+    action_weights = models.JSONField(default=dict)
     arrays = models.BinaryField(null=True)
     figures = models.JSONField(default=dict, blank=True)
     reason = models.TextField(blank=True)
     actions_used = models.BigIntegerField(default=0)
     last_action_id = models.BigIntegerField(default=0)
+    learned_until = models.DateTimeField(null=True)
+    text_items = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     switched_at = models.DateTimeField(null=True)
 
@@ -156,7 +180,12 @@ class FactorVersion(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["status"], condition=Q(status="active"), name="one_active_factor_version"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["status"],
+                condition=Q(status="training"),
+                name="one_factor_version_in_training",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -199,7 +228,8 @@ class ItemVector(models.Model):
 class UserEmbedding(models.Model):
     """A user's vector against the item factors of one version.
 
-    actions_used: how many actions it was made from. items_used: on how many items.
+    actions_used: how many actions of the user were stored when it was made. items_used: on how many
+        items of the version they were; with none, the vector is zero.
     spread: the standard deviation of its products with all items.
     """
 

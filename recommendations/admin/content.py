@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from recommendations import quarantine, tokens
+from recommendations.admin.read_only import ReadOnlyAdmin
 from recommendations.models import (
     ApplicationToken,
     ContentItem,
@@ -124,16 +125,6 @@ class ContentItemAdmin(admin.ModelAdmin):
         count = queryset.update(hidden=hidden, updated_at=timezone.now())
         state = "hidden" if hidden else "not hidden"
         self.message_user(request, f"{count} items: {state} from now on.", messages.SUCCESS)
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
-    """For what only the product itself writes."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(UserAction)
