@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
-from soloboard.env import database, items, log_file, read_environment, switch
+from soloboard.env import database, items, log_file, read_environment, share, switch
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = read_environment(BASE_DIR)
@@ -42,6 +42,22 @@ ALLOWED_PORTS: list[int] = items(env, "ALLOWED_PORTS", int, "8443,8080")
 
 #: Serves the made-up figures of /demo/shop; `make run` switches it on.
 SOLOBOARD_DEMO: bool = switch(env, "SOLOBOARD_DEMO", default=False)
+
+#: What an action says about taste, by its kind; below 0 is a dismissal.
+ACTION_WEIGHTS: dict[str, float] = {
+    "view": 1.0,
+    "click": 1.0,
+    "share": 1.5,
+    "like": 1.5,
+    "save": 1.5,
+    "purchase": 2.0,
+    "dismiss": -1.5,
+}
+
+#: The share of a list that is kept for new items, and the most of it that one topic may have, both
+#: from 0 to 1. None is what the replay of the active version chose.
+RECOMMEND_EXPLORATION_SHARE: float | None = share(env, "RECOMMEND_EXPLORATION_SHARE")
+RECOMMEND_TOPIC_SHARE: float | None = share(env, "RECOMMEND_TOPIC_SHARE")
 
 # --- Django ---------------------------------------------------------------------------------------
 
