@@ -12,10 +12,10 @@ from recommendations import candidates, cold_start, lists, personal, versions
 from recommendations.candidates import NEW, NEW_FOR_DAYS
 from recommendations.cold_start import Leader
 from recommendations.core.arranging import Shares, arrange
-from recommendations.explaining import reason_text
 from recommendations.lists import CachedList, Kind, Listed
 from recommendations.models import ContentItem, UserAction
 from recommendations.readers import Reader, find_reader
+from recommendations.reasons import reason_text
 
 DEFAULT_LIMIT = 20
 MOST_ENTRIES = 100
@@ -74,11 +74,12 @@ def recommend(wish: Wish) -> Answer:
     for _ in range(TRIES):
         reader = find_reader(wish.user_id)
         if not reader.is_personal:
-            break
+            return _for_everybody(reader, wish, because=reader.why_not_personal)
         answer = _personal(reader, wish)
         if answer is not None:
             return answer
-    return _for_everybody(reader, wish, because=reader.why_not_personal)
+    because = "What was learned is being replaced right now."
+    return _for_everybody(reader, wish, because=because)
 
 
 def trending(wish: Wish) -> Answer:
@@ -213,14 +214,14 @@ def _compose(
     shares: Shares,
 ) -> list[Listed]:
     """Arrange what may be shown. What is looked up on the way is added to content."""
-    entries = {entry.item_id: entry for entry in [*new, *ranked]}
+    entries = _by_id(ranked, new)
     content.update(find_content([entry.item_id for entry in new], wish))
     chosen = _arrange(ranked, new, content, wish, shares)
     if len(chosen) < wish.limit:
         leaders = _from_catalogue(wish, limit=wish.limit + SPARE, without=entries)
         content.update(find_content([leader.item_id for leader in leaders], wish))
         ranked = [*ranked, *(leader.listed() for leader in leaders)]
-        entries = {entry.item_id: entry for entry in [*new, *ranked]}
+        entries = _by_id(ranked, new)
         chosen = _arrange(ranked, new, content, wish, shares)
     if len(chosen) < wish.limit:
         # There is nothing else, and a full topic is better than a short list.
@@ -228,6 +229,12 @@ def _compose(
         rest = [entry.item_id for entry in ranked if entry.item_id in known]
         chosen = [*chosen, *rest[: wish.limit - len(chosen)]]
     return [entries[item_id] for item_id in chosen]
+
+
+def _by_id(ranked: Sequence[Listed], new: Sequence[Listed]) -> dict[str, Listed]:
+    """Of an item that is in both, being new is the better reason unless taste speaks for it."""
+    taste = [entry for entry in ranked if entry.kind == "because"]
+    return {entry.item_id: entry for entry in [*ranked, *new, *taste]}
 
 
 def _arrange(

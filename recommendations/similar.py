@@ -13,20 +13,20 @@ _BY_VECTOR = f"""
     SELECT external_id, title, topics, 1 - angle AS score FROM (
         SELECT c.external_id, c.title, c.topics, v.vector <=> %(vector)s::vector AS angle
         FROM item_vectors v JOIN content_items c ON c.external_id = v.item_id
-        WHERE v.version_id = %(version)s AND {LISTABLE} AND c.external_id <> ALL(%(without)s)
+        WHERE v.version_id = %(version)s AND {LISTABLE} AND c.external_id <> ALL(%(without)s::varchar[])
         ORDER BY v.search <-> %(search)s::vector LIMIT %(nearest)s
     ) AS found
     ORDER BY angle, external_id LIMIT %(limit)s
-"""
+"""  # noqa: S608 - Nothing but the text above goes in.
 _BY_TOPIC = f"""
-    SELECT external_id, title, topics, shared::float8 / greatest(1, cardinality(%(topics)s)) FROM (
+    SELECT external_id, title, topics, shared::float8 / greatest(1, cardinality(%(topics)s::varchar[])) FROM (
         SELECT c.external_id, c.title, c.topics, coalesce(s.trending, 0) AS trending,
-            (SELECT count(*) FROM unnest(c.topics) topic WHERE topic = ANY(%(topics)s)) AS shared
+            (SELECT count(*) FROM unnest(c.topics) topic WHERE topic = ANY(%(topics)s::varchar[])) AS shared
         FROM content_items c LEFT JOIN item_signals s ON s.item_id = c.external_id
-        WHERE c.topics && %(topics)s::varchar[] AND {LISTABLE} AND c.external_id <> ALL(%(without)s)
+        WHERE c.topics && %(topics)s::varchar[] AND {LISTABLE} AND c.external_id <> ALL(%(without)s::varchar[])
     ) AS found
     ORDER BY shared DESC, trending DESC, external_id LIMIT %(limit)s
-"""
+"""  # noqa: S608 - Nothing but the text above goes in.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,21 +2,19 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
 
 import numpy as np
-from django.db import connection
 from django.utils import timezone
 
 from recommendations import cold_start, lists, versions
-from recommendations.candidates import Together, own_weight, scored
+from recommendations.candidates import Together, scored
+from recommendations.catalogue import Catalogue, query_vector
 from recommendations.core.arrays import FloatArray, IntArray
 from recommendations.core.interactions import Interactions
-from recommendations.core.ranking import item_vectors, rank_blocks
+from recommendations.core.ranking import rank_blocks
 from recommendations.lists import LIST_LENGTH, CachedList, Listed
-from recommendations.models import FACTORS, LISTABLE, UserAction, UserEmbedding
+from recommendations.models import UserAction, UserEmbedding
 from recommendations.own_actions import Own, own_reader, read_own, seen
 from recommendations.personal import Person, with_reasons
 from recommendations.readers import Embedding
@@ -31,41 +29,6 @@ BLOCK_USERS = 256
 BLOCK_CELLS = 8_000_000
 #: Kept free to write the block that is under way.
 SPARE_S = 5.0
-
-# vector_send is the vector as it goes over the wire: two 16-bit numbers, then the big-endian floats.
-_CATALOGUE = f"""
-    SELECT c.external_id, vector_send(v.vector), coalesce(s.popularity, 0), coalesce(s.trend, 0)
-    FROM content_items c
-    LEFT JOIN item_vectors v ON v.version_id = %s AND v.item_id = c.external_id
-    LEFT JOIN item_signals s ON s.item_id = c.external_id
-    WHERE {LISTABLE} ORDER BY c.id
-"""
-_HEADER_BYTES = 4
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Catalogue:
-    """Everything that may be listed now. vectors: (n, FACTORS), 0 for an item without one."""
-
-    item_ids: list[str]
-    columns: dict[str, int]
-    vectors: FloatArray
-    popularity: FloatArray
-    trend: FloatArray
-
-    @classmethod
-    def read(cls, version_id: int) -> Self:
-        with connection.cursor() as cursor:
-            cursor.execute(_CATALOGUE, [version_id])
-            rows = cursor.fetchall()
-        item_ids = [row[0] for row in rows]
-        return cls(
-            item_ids=item_ids,
-            columns={item_id: column for column, item_id in enumerate(item_ids)},
-            vectors=_vectors([row[1] for row in rows]),
-            popularity=np.array([row[2] for row in rows], dtype=np.float64),
-            trend=np.array([row[3] for row in rows], dtype=np.float64),
-        )
 
 
 def warm(run: Run) -> JobResult:
@@ -98,9 +61,7 @@ def _warm_all(version: LearnedVersion, run: Run, after: str) -> tuple[int, int, 
     """(users, lists written, the last user where the time did not suffice for all)."""
     waiting = active_users(version, after=after)
     catalogue = Catalogue.read(version.version_id)
-    items = item_vectors(
-        catalogue.vectors, catalogue.popularity, catalogue.trend, version.model.parameters.score
-    )
+    items = catalogue.with_terms(version.model.parameters)
     step = max(1, min(BLOCK_USERS, BLOCK_CELLS // max(1, len(catalogue.item_ids))))
     written = 0
     for first in range(0, len(waiting), step):
@@ -127,11 +88,11 @@ def active_users(version: LearnedVersion, *, after: str = "") -> list[str]:
 def make_lists(
     user_ids: Sequence[str], version: LearnedVersion, catalogue: Catalogue, items: FloatArray
 ) -> list[tuple[str, CachedList]]:
-    """The lists of one block of users. items: item_vectors() of the catalogue."""
+    """The lists of one block of users. items: the catalogue's with_terms()."""
     made_at = time.time()
     people, own = _look_at(user_ids, version)
     hidden = _hidden([own[person.user_id] for person in people], catalogue)
-    queries = np.stack([_query(person) for person in people]) if people else np.zeros((0, 1))
+    queries = np.stack([query_vector(person) for person in people]) if people else np.zeros((0, 1))
     made = []
     for rows, columns, _ in rank_blocks(
         queries, items, hidden, LIST_LENGTH, block_rows=max(1, len(people)),
@@ -167,14 +128,6 @@ def _look_at(
     return people, own
 
 
-def _query(person: Person) -> FloatArray:
-    """(k + 2,) what the catalogue's vectors are multiplied with; see core.ranking."""
-    weights = person.version.model.parameters.score
-    own = own_weight(person.embedding, person.version.model.parameters)
-    taste = person.embedding.vector * (own * (1 - weights.item_item) / person.embedding.spread)
-    return np.concatenate([taste, [-weights.popularity * own, weights.trend]]).astype(np.float32)
-
-
 def _hidden(own: Sequence[Sequence[Own]], catalogue: Catalogue) -> Interactions:
     """What each user has seen, as rows of the catalogue's columns."""
     pairs = [
@@ -205,12 +158,3 @@ def _entries(person: Person, catalogue: Catalogue, columns: IntArray) -> list[Li
     )  # fmt: skip
     found = scored(list(rows), person.embedding, person.version.model.parameters, person.together)
     return with_reasons(person, found, vectors)
-
-
-def _vectors(sent: Sequence[bytes | None]) -> FloatArray:
-    """(n, FACTORS) float32 of what vector_send made."""
-    blank = bytes(_HEADER_BYTES + 4 * FACTORS)
-    data = b"".join(blank if vector is None else bytes(vector) for vector in sent)
-    lines = np.frombuffer(data, dtype=np.uint8).reshape(len(sent), -1)
-    floats = np.ascontiguousarray(lines[:, _HEADER_BYTES:]).view(">f4")
-    return floats.astype(np.float32)

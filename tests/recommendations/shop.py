@@ -13,7 +13,7 @@ from recommendations.core.arrays import FloatArray
 from recommendations.core.fold_in import FoldIn
 from recommendations.core.interactions import Interactions
 from recommendations.core.model import Model, learn
-from recommendations.core.parameters import Parameters
+from recommendations.core.parameters import Parameters, ScoreWeights
 from recommendations.core.ranking import score_spread
 from recommendations.models import (
     ContentItem,
@@ -25,7 +25,8 @@ from recommendations.models import (
 
 TOPICS = ("bread", "cheese", "tea", "wine")
 USERS, ITEMS, ACTIONS_OF_A_USER = 60, 120, 15
-PARAMETERS = Parameters(epochs=8)
+# In so small a shop a strong trend would drown every taste.
+PARAMETERS = Parameters(epochs=3, score=ScoreWeights(trend=0.5, confidence=5))
 
 
 def item(number: int) -> str:
@@ -57,8 +58,16 @@ def build_shop(*, users: int = USERS, items: int = ITEMS, seed: int = 1) -> None
         own = [item(i) for i in range(items) if topic_of(i) == topic_of(number)]
         other = [item(i) for i in range(items) if topic_of(i) != topic_of(number)]
         liked = [*random.choice(own, 10, replace=False), *random.choice(other, 2, replace=False)]
-        for place, item_id in enumerate(liked):
-            act(user(number), str(item_id), ago=timedelta(days=20 - place, hours=number % 24))
+        UserAction.objects.bulk_create(
+            UserAction(
+                action_id=f"{number}-{place}",
+                user_id=user(number),
+                item_id=str(item_id),
+                action="view",
+                occurred_at=now - timedelta(days=20 - place, hours=number % 24),
+            )
+            for place, item_id in enumerate(liked)
+        )
     signals.refresh(PARAMETERS)
 
 
