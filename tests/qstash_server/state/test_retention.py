@@ -14,7 +14,7 @@ def rows(server: Running, table: str) -> int:
 
     async def count() -> int:
         return await database.read(
-            lambda connection: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            lambda connection: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
         )
 
     return server.loop.run(count())
