@@ -196,7 +196,7 @@ def _find(
         "new_for_days": NEW_FOR_DAYS,
     }
     statement = _WITH_PARTS.format(chosen=" UNION ".join(_CHOSEN[kind] for kind in kinds))
-    with index_search() as cursor:
+    with index_search() if "nearest" in kinds else connection.cursor() as cursor:
         cursor.execute(statement, values)
         rows = cursor.fetchall()
     return scored(rows, embedding, parameters, together)

@@ -6,7 +6,7 @@ or dismissed, what is hidden, what has expired.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from recommendations import candidates, cold_start, lists, personal, versions
 from recommendations.candidates import NEW, NEW_FOR_DAYS
@@ -67,6 +67,13 @@ class Answer:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class Content(NamedTuple):
+    """What is shown of an item."""
+
+    title: str
+    topics: list[str]
 
 
 def recommend(wish: Wish) -> Answer:
@@ -195,21 +202,24 @@ def _from_catalogue(
 # --- What both have in common ---------------------------------------------------------------------
 
 
-def find_content(item_ids: Sequence[str], wish: Wish) -> dict[str, ContentItem]:
+def find_content(item_ids: Collection[str], wish: Wish) -> dict[str, Content]:
     """Those of the items that may come back to the user, by id. One query."""
+    if not item_ids:
+        return {}
     allowed = ContentItem.objects.listable().filter(external_id__in=set(item_ids) - wish.exclude)
     if wish.user_id:
         seen = UserAction.objects.filter(user_id=wish.user_id)
         allowed = allowed.exclude(external_id__in=seen.values("item_id"))
     if wish.topic:
         allowed = allowed.filter(topics__contains=[wish.topic])
-    return {item.external_id: item for item in allowed.only("external_id", "title", "topics")}
+    rows = allowed.order_by().values_list("external_id", "title", "topics")
+    return {item_id: Content(title, topics) for item_id, title, topics in rows}
 
 
 def _compose(
     ranked: list[Listed],
     new: list[Listed],
-    content: dict[str, ContentItem],
+    content: dict[str, Content],
     wish: Wish,
     shares: Shares,
 ) -> list[Listed]:
@@ -240,7 +250,7 @@ def _by_id(ranked: Sequence[Listed], new: Sequence[Listed]) -> dict[str, Listed]
 def _arrange(
     ranked: Sequence[Listed],
     new: Sequence[Listed],
-    content: Mapping[str, ContentItem],
+    content: Mapping[str, Content],
     wish: Wish,
     shares: Shares,
 ) -> list[str]:
@@ -257,9 +267,7 @@ def _arrange(
     )
 
 
-def _entries(
-    chosen: Sequence[Listed], content: Mapping[str, ContentItem], wish: Wish
-) -> list[Entry]:
+def _entries(chosen: Sequence[Listed], content: Mapping[str, Content], wish: Wish) -> list[Entry]:
     titles = titles_of({entry.because_of for entry in chosen if entry.because_of})
     return [
         Entry(

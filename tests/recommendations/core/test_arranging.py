@@ -1,9 +1,11 @@
 from collections import Counter
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommendations.core.arranging import Shares, arrange
+from recommendations.core.arranging import Shares, arrange, choose_shares
+from recommendations.core.interactions import Interactions
 
 NOTHING_KEPT = Shares(exploration=0.0, topic=1.0)
 
@@ -73,3 +75,35 @@ def test_no_repeats_no_stranger_no_full_topic(
     assert set(found) <= {*ranked, *new}
     counts = Counter(item[0] for item in found)
     assert all(count <= shares.most_of_a_topic(limit) for count in counts.values())
+
+
+def targets_of(items: list[int]) -> Interactions:
+    """One row for each item, which is the only thing that its user took."""
+    rows = np.arange(len(items))
+    return Interactions.from_pairs(rows, np.array(items), np.ones(len(rows)), shape=(len(rows), 60))
+
+
+def test_variety_that_costs_nothing_is_chosen() -> None:
+    topics = [(f"topic {item % 30}",) for item in range(60)]
+    lists = np.tile(np.arange(40), (5, 1))
+    shares = choose_shares(lists, [], topics, targets_of([0, 1, 2, 3, 4]))
+    assert shares == Shares(exploration=0.2, topic=0.2)
+
+
+def test_topic_that_everybody_wants_may_take_the_list() -> None:
+    topics = [("wanted",) if item < 20 else ("other",) for item in range(60)]
+    lists = np.tile(np.arange(40), (4, 1))
+    shares = choose_shares(lists, [], topics, targets_of([6, 7, 8, 9]))
+    assert shares.topic == 1.0
+
+
+def test_no_place_of_the_first_ten_is_kept_where_new_items_cost_too_much() -> None:
+    topics: list[tuple[str, ...]] = [()] * 60
+    lists = np.tile(np.arange(10), (2, 1))
+    shares = choose_shares(lists, [50, 51], topics, targets_of([4, 9]))
+    assert shares.exploration == 0.05
+
+
+def test_without_users_the_defaults_stay() -> None:
+    lists = np.zeros((0, 40), dtype=np.int32)
+    assert choose_shares(lists, [], [()] * 60, targets_of([])) == Shares()
