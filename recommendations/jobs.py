@@ -1,6 +1,6 @@
 """The recurring work of this app."""
 
-from recommendations import evaluating, learning
+from recommendations import cold_start, evaluating, learning, warming
 from recommendations.processing import process
 from scheduling.registry import job
 from scheduling.run import JobResult, Run
@@ -8,6 +8,8 @@ from scheduling.run import JobResult, Run
 PROCESS_USER_ACTIONS = "process-user-actions"
 PROCESS_USER_EMBEDDINGS = "process-user-embeddings"
 EVALUATE_RECOMMENDATIONS = "evaluate-recommendations"
+WARM_RECOMMENDATIONS = "warm-recommendations"
+REFRESH_COLD_START = "refresh-cold-start"
 BATCH_PROCESS = "actions/batch-process"
 
 
@@ -49,3 +51,25 @@ def process_user_embeddings(run: Run) -> JobResult:
 )
 def evaluate_recommendations(run: Run) -> JobResult:
     return evaluating.evaluate(run)
+
+
+@job(
+    WARM_RECOMMENDATIONS,
+    name="Recommendation cache warming",
+    description="Make the lists of active users every hour, before they are asked for.",
+    path="recommend/cache/warm",
+    cron="0 * * * *",
+)
+def warm_recommendations(run: Run) -> JobResult:
+    return warming.warm(run)
+
+
+@job(
+    REFRESH_COLD_START,
+    name="Cold-start refresh",
+    description="Find out every 6 hours what is popular and what is trending, topics too.",
+    path="recommend/cold-start/refresh",
+    cron="0 */6 * * *",
+)
+def refresh_cold_start(run: Run) -> JobResult:
+    return cold_start.refresh(run)

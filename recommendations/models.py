@@ -3,6 +3,7 @@
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -14,6 +15,9 @@ from pgvector.django import HnswIndex, VectorField
 MAX_ID_LENGTH = 200
 #: Length of the vectors. The index needs it fixed, so a change of it is a migration.
 FACTORS = 64
+#: ContentItemQuerySet.listable() for statements that the ORM cannot write; c is the item.
+LISTABLE = """NOT c.hidden AND c.published_at <= statement_timestamp()
+    AND (c.expires_at IS NULL OR c.expires_at > statement_timestamp())"""
 
 
 class ContentItemQuerySet(models.QuerySet["ContentItem"]):
@@ -48,7 +52,10 @@ class ContentItem(models.Model):
     class Meta:
         db_table = "content_items"
         ordering = ["-published_at", "-id"]
-        indexes = [models.Index(fields=["-published_at"], name="content_items_by_time")]
+        indexes = [
+            models.Index(fields=["-published_at"], name="content_items_by_time"),
+            GinIndex(fields=["topics"], name="content_items_by_topic"),
+        ]
 
     def __str__(self) -> str:
         return self.title
@@ -254,6 +261,31 @@ class UserEmbedding(models.Model):
 
     def __str__(self) -> str:
         return self.user_id
+
+
+class ItemSignal(models.Model):
+    """How much an item is liked, by all and of late. Only recommendations/signals.py writes it.
+
+    popularity: how many users ever liked it. trend: likings, each halved with every half-life of
+        its age, for personal lists. trending: the same with the half-life of trending lists.
+    """
+
+    item_id = models.CharField(max_length=MAX_ID_LENGTH, primary_key=True)
+    popularity = models.FloatField()
+    trend = models.FloatField()
+    trending = models.FloatField()
+    refreshed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "item_signals"
+        indexes = [
+            models.Index(fields=["-trend"], name="item_signals_by_trend"),
+            models.Index(fields=["-trending"], name="item_signals_by_trending"),
+            models.Index(fields=["-popularity"], name="item_signals_by_popularity"),
+        ]
+
+    def __str__(self) -> str:
+        return self.item_id
 
 
 class ReplayFigures(models.Model):

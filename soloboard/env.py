@@ -87,6 +87,18 @@ def weighted_kind(word: str) -> tuple[str, float]:
     return kind, weight
 
 
+def share(env: environ.Env, name: str) -> float | None:
+    """Read a fraction from 0 to 1; None when it is not set."""
+    word = env.ENVIRON.get(name, "")
+    try:
+        value = float(word) if word else None
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 <= value <= 1:
+        raise ImproperlyConfigured(f"{name} is {word!r}; write a fraction from 0 to 1, like 0.1.")
+    return value
+
+
 def database(env: environ.Env, name: str) -> dict[str, Any]:
     """Read the database's address; only PostgreSQL will do."""
     try:

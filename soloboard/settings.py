@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
-from soloboard.env import database, items, log_file, read_environment, switch, weighted_kind
+from soloboard.env import database, items, log_file, read_environment, share, switch, weighted_kind
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = read_environment(BASE_DIR)
@@ -54,6 +54,11 @@ ACTION_WEIGHTS: dict[str, float] = {
 
 #: Serves the made-up figures of /demo/shop; `make run` switches it on.
 SOLOBOARD_DEMO: bool = switch(env, "SOLOBOARD_DEMO", default=False)
+
+#: The share of a list that is kept for new items, and the most of it that one topic may have, both
+#: from 0 to 1. None is what the replay of the active version chose.
+RECOMMEND_EXPLORATION_SHARE: float | None = share(env, "RECOMMEND_EXPLORATION_SHARE")
+RECOMMEND_TOPIC_SHARE: float | None = share(env, "RECOMMEND_TOPIC_SHARE")
 
 # --- Django ---------------------------------------------------------------------------------------
 

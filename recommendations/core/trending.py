@@ -86,9 +86,24 @@ def trending_topics(
     """
     if actions.times_s is None:
         return _no_trends()
-    present = _topic_counts(actions, topics, at_s, settings.half_life_s)
-    past = _topic_counts(actions, topics, at_s, settings.usual_half_life_s)
-    usual = past * _share_of_window(actions.times_s, at_s, settings)
+    reach_s = at_s - float(actions.times_s.min()) if len(actions) else 0.0
+    return rising_topics(
+        _topic_counts(actions, topics, at_s, settings.half_life_s),
+        _topic_counts(actions, topics, at_s, settings.usual_half_life_s),
+        reach_s=reach_s,
+        settings=settings,
+    )
+
+
+def rising_topics(
+    present: FloatArray, past: FloatArray, *, reach_s: float, settings: TopicTrendSettings
+) -> TopicTrends:
+    """The same from counts that somebody else made.
+
+    present, past: (n_topics,) actions, decayed by the short and by the long half-life.
+    reach_s: how long ago the first of all actions happened.
+    """
+    usual = past * _share_of_window(reach_s, settings)
     rises = (present - usual) / np.sqrt(usual / 2 + 1)
     named = np.flatnonzero((present >= settings.min_evidence) & (rises >= settings.min_rise))
     named = named[np.argsort(-rises[named], kind="stable")]
@@ -109,9 +124,9 @@ def _topic_counts(
     return group_sums(topics.columns, by_item[topics.row_numbers], topics.n_columns)
 
 
-def _share_of_window(times_s: FloatArray, at_s: float, settings: TopicTrendSettings) -> float:
+def _share_of_window(reach_s: float, settings: TopicTrendSettings) -> float:
     """What a steady stream's short count is of its long count, given how far back the log reaches."""
-    reach_s = max(at_s - float(times_s.min()), 1.0) if len(times_s) else 1.0
+    reach_s = max(reach_s, 1.0)
     short = settings.half_life_s * -np.expm1(-np.log(2) * reach_s / settings.half_life_s)
     long = settings.usual_half_life_s * -np.expm1(-np.log(2) * reach_s / settings.usual_half_life_s)
     return float(short / long)

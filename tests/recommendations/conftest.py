@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from recommendations import queue
+from recommendations import queue, valkey
 from recommendations.processing import process
 from recommendations.tokens import issue
 from scheduling.run import JobResult, Run
@@ -64,3 +64,18 @@ def _clear(redis: Any) -> None:
     for pattern in (f"{queue.PENDING}*", "soloboard:recommend:*"):
         for key in redis.scan_iter(match=pattern):
             redis.delete(key)
+
+
+@pytest.fixture
+def no_lists() -> Iterator[None]:
+    """Remove what recommendations keep in Valkey, before and after."""
+    _remove()
+    yield
+    _remove()
+
+
+def _remove() -> None:
+    redis = valkey.server()
+    keys = list(redis.scan_iter("soloboard:recommend:*"))
+    if keys:
+        redis.delete(*keys)
