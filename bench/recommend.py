@@ -91,15 +91,10 @@ def took_s(work: Callable[[], object]) -> float:
 
 def training(matrix: Interactions, factors: Factors, workers: int) -> dict[str, Measurement]:
     """Seconds for one sweep over users and items."""
-    sweeps = {
-        steps: train(matrix, Penalty.scaled(matrix), factors, steps=steps, workers=workers)
-        for steps in (1, 2)
-    }
-    for sweep in sweeps.values():
-        next(sweep)
+    sweeps = train(matrix, Penalty.scaled(matrix), factors, workers=workers)
+    next(sweeps)
     return {
-        "sweep": lambda: took_s(lambda: next(sweeps[2])),
-        "sweep, 1 step": lambda: took_s(lambda: next(sweeps[1])),
+        "sweep": lambda: took_s(lambda: next(sweeps)),
         "sweep, implicit": implicit_sweep(matrix, factors),
     }
 
@@ -187,7 +182,6 @@ def sparse(matrix: Interactions) -> Any:
 
 COMPARISONS = (
     ("sweep", "sweep, implicit", "2"),
-    ("sweep, 1 step", "sweep, implicit", "2"),
     ("fold-in", "fold-in, implicit", "4"),
     ("top 100", "top 100, implicit", "1.6"),
     ("top 100", "matrix product", "0.5"),

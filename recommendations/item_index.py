@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from django.db import connection, transaction
@@ -25,12 +26,9 @@ _FIELDS = {
     "search": records.vector_field(FACTORS + 1),
     "from_text": "?",
 }
-#: For whoever asks the index, inside of a transaction. Iterative scans, because the vectors of two
-#: versions may lie side by side; with an ef_search of 100 those cost 2 % of the nearest.
-SEARCH_SETTINGS = (
-    "SET LOCAL hnsw.iterative_scan = strict_order",
-    "SET LOCAL hnsw.ef_search = 200",
-)
+#: How many candidates a search may keep: the fewest that find enough. A large catalogue needs more,
+#: and so does one whose vectors of two versions lie side by side.
+EFFORTS = (100, 200, 400, 800)
 # The planner would read a small table whole, and say nothing about the index.
 _BY_INDEX_ALONE = (
     "SET LOCAL enable_seqscan = off",
@@ -82,22 +80,51 @@ def longest_of(vectors: FloatArray) -> float:
     return float(np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=1).max(initial=0)))
 
 
-def make_good(version_id: int) -> list[float]:
-    """Measure how much of the exact answer the index finds, and build it again while that is little.
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """What the index finds of the exact answer, with how much effort, after how many rebuilds."""
 
-    Returns the recall of each time it was measured. One build in several finds half of the
-    nearest, for reasons that lie in the order in which the vectors arrived.
+    recall: float
+    effort: int
+    rebuilds: int
+
+
+def make_good(version_id: int) -> Quality:
+    """Find the effort that the index needs for this version; build it again where none suffices.
+
+    One build in several finds half of the nearest, for reasons that lie in the order in which
+    the vectors arrived.
     """
-    recalls = [recall(version_id)]
-    while recalls[-1] < LEAST_RECALL and len(recalls) <= _REBUILDS:
-        logger.warning("The index of item vectors found %.3f of the nearest; rebuilt", recalls[-1])
+    found = _measure(version_id, rebuilds=0)
+    while found.recall < LEAST_RECALL and found.rebuilds < _REBUILDS:
+        logger.warning("The index of item vectors found %.3f of the nearest; rebuilt", found.recall)
         rebuild()
-        recalls.append(recall(version_id))
-    logger.info("The index of item vectors finds %.3f of the nearest", recalls[-1])
-    return recalls
+        found = _measure(version_id, rebuilds=found.rebuilds + 1)
+    logger.info(
+        "The index of item vectors finds %.3f of the nearest with an ef_search of %s",
+        found.recall,
+        found.effort,
+    )
+    return found
 
 
-def recall(version_id: int) -> float:
+def _measure(version_id: int, *, rebuilds: int) -> Quality:
+    for effort in EFFORTS:
+        share = recall(version_id, effort=effort)
+        if share >= LEAST_RECALL:
+            break
+    return Quality(recall=share, effort=effort, rebuilds=rebuilds)
+
+
+def search_settings(effort: int) -> Sequence[str]:
+    """What whoever asks the index sets first, inside of a transaction."""
+    return (
+        "SET LOCAL hnsw.iterative_scan = strict_order",
+        f"SET LOCAL hnsw.ef_search = {effort:d}",
+    )
+
+
+def recall(version_id: int, *, effort: int) -> float:
     """The share of the exact nearest items of a sample of users that the index finds; 1 without any."""
     users = UserEmbedding.objects.filter(version=version_id, items_used__gt=0)
     queries = [
@@ -113,15 +140,17 @@ def recall(version_id: int) -> float:
     bounds = np.partition(products, -wanted, axis=1)[:, -wanted]
     columns = {item_id: column for column, item_id in enumerate(items)}
     right = 0
-    for row, found in enumerate(_found_by_index(version_id, queries, wanted)):
+    for row, found in enumerate(_found_by_index(version_id, queries, wanted, effort)):
         right += sum(products[row, columns[item_id]] >= bounds[row] - 1e-5 for item_id in found)
     return float(right / (len(queries) * wanted))
 
 
-def _found_by_index(version_id: int, queries: Sequence[FloatArray], limit: int) -> list[list[str]]:
+def _found_by_index(
+    version_id: int, queries: Sequence[FloatArray], limit: int, effort: int
+) -> list[list[str]]:
     found = []
     with transaction.atomic(), connection.cursor() as cursor:
-        for setting in (*SEARCH_SETTINGS, *_BY_INDEX_ALONE):
+        for setting in (*search_settings(effort), *_BY_INDEX_ALONE):
             cursor.execute(setting)
         for query in queries:
             point = str([*query.tolist(), 0.0])

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -203,7 +203,7 @@ class Training:
         if not folded.finished:
             self._keep()
             return False
-        self.version.figures["index recall"] = item_index.make_good(self.version.pk)
+        self.version.figures["index"] = asdict(item_index.make_good(self.version.pk))
         switch_on(self.version)
         logger.info("user embedding: version %s is switched on", self.version.pk)
         return True

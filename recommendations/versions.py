@@ -22,6 +22,8 @@ from recommendations.models import FactorVersion, ItemVector, UserEmbedding
 
 #: A request that began before a switch may still read the version before it for so long.
 GRACE = timedelta(minutes=10)
+#: For an index that nobody has measured.
+MOST_EFFORT = 800
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +32,7 @@ class LearnedVersion:
 
     item_ids: by row; those that were learned, then those that have a vector from their text alone.
     rows: by item id.
+    search_effort: the ef_search with which the index finds enough of this version's vectors.
     at_s: unix seconds of the last action that was learned from; popularity and trends are those of
         that moment.
     """
@@ -38,6 +41,7 @@ class LearnedVersion:
     model: Model
     item_ids: list[str]
     rows: dict[str, int]
+    search_effort: int
     at_s: float
 
 
@@ -158,6 +162,7 @@ def opened(version: FactorVersion) -> LearnedVersion:
         version_id=version.pk,
         item_ids=item_ids,
         rows={item_id: row for row, item_id in enumerate(item_ids)},
+        search_effort=version.figures.get("index", {}).get("effort", MOST_EFFORT),
         at_s=version.learned_until.timestamp() if version.learned_until else 0.0,
         model=Model(
             parameters=Parameters.from_json(version.parameters),

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from scheduling import sync
 from scheduling.models import JobRun, ScheduledJob
-from scheduling.tariffs import volume_of
+from scheduling.tariffs import messages_per_day
 from scheduling.validators import validate_headers
 
 
@@ -51,7 +51,7 @@ class ScheduledJobSerializer(serializers.ModelSerializer):
 
     def get_messages_per_day(self, job: ScheduledJob) -> int:
         """Of the cadence at QStash, without retries; 0 while it is paused."""
-        return volume_of(job.cron).per_day if job.enabled else 0
+        return messages_per_day(job.cron) if job.enabled else 0
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         # The rules of the model, so that the API and the admin refuse the same things in the same

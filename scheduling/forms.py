@@ -13,7 +13,7 @@ from scheduling.durations import DurationError, format_duration, parse_duration_
 from scheduling.headers import HeaderError, format_headers, parse_headers
 from scheduling.models import ScheduledJob
 from scheduling.registry import registry
-from scheduling.tariffs import TARIFFS, share_of, volume_of
+from scheduling.tariffs import TARIFFS, messages_per_day, share_of, volume_of
 
 MASK = "••••••"
 STORED = "Stored, and never shown again: {masked}. A line here replaces or adds one; 'Name:' alone removes it."
@@ -47,7 +47,7 @@ class CadenceInput(forms.TextInput):
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, value, {**(attrs or {}), "list": f"{name}-cadences"})
         context["widget"]["cadences"] = [
-            (cron, f"{words}: {volume_of(cron).per_day:,} messages a day")
+            (cron, f"{words}: {messages_per_day(cron):,} messages a day")
             for cron, words in CADENCES
         ]
         cost_url = reverse("admin:scheduling_scheduledjob_cost")
@@ -78,7 +78,7 @@ def cost_context(cron: str | None, row: int | str) -> dict[str, Any]:
         "volume": volume,
         "plans": [(tariff, *share_of(tariff, volume)) for tariff in TARIFFS.values()],
         "others": len(crons),
-        "together": volume.per_day + sum(volume_of(other).per_day for other in crons),
+        "together": volume.per_day + sum(map(messages_per_day, crons)),
     }
 
 

@@ -4,7 +4,7 @@ QStash calls once in each minute of such a schedule. The call publishes what fir
 one as delayed messages; those are the runs, and are delivered, signed and recorded as any other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -50,18 +50,22 @@ def publish_ticks(key: str, run: Run) -> JobResult:
         raise PayloadRefused(f"There is no schedule {key!r} here any more.")
     now = timezone.now()
     ticks = due_ticks(schedule, now)
-    published = 0
-    if ticks:
-        try:
-            with connect(PATIENT_TIMEOUT) as qstash:
-                published = qstash.publish_ticks(schedule, ticks)
-        except ValidationError as error:
-            raise PayloadRefused("; ".join(error.messages)) from error
-        except QStashProblem as error:
-            raise RetryLater(str(error), retry_after_s=RETRY_AFTER_S) from error
-    ScheduledJob.objects.filter(pk=schedule.pk).update(ticked_until=now + HORIZON)
+    published = _publish(schedule, ticks) if ticks else 0
+    if schedule.enabled:
+        ScheduledJob.objects.filter(pk=schedule.pk).update(ticked_until=now + HORIZON)
     counts = {"published": published, "known": len(ticks) - published}
     return JobResult(message="Ticks published", counts=counts)
+
+
+def _publish(schedule: ScheduledJob, ticks: Sequence[Tick]) -> int:
+    """Returns how many were new to QStash. Raises RetryLater or PayloadRefused."""
+    try:
+        with connect(PATIENT_TIMEOUT) as qstash:
+            return qstash.publish_ticks(schedule, ticks)
+    except ValidationError as error:
+        raise PayloadRefused("; ".join(error.messages)) from error
+    except QStashProblem as error:
+        raise RetryLater(str(error), retry_after_s=RETRY_AFTER_S) from error
 
 
 def due_ticks(schedule: ScheduledJob, now: datetime) -> list[Tick]:

@@ -120,8 +120,11 @@ class FactorVersionAdmin(LearnedAdmin):
 
     @admin.display(description="Found by the index")
     def index_recall(self, version: FactorVersion) -> str:
-        recalls = version.figures.get("index recall", [])
-        return ", rebuilt: ".join(f"{recall:.1%}" for recall in recalls) or "—"
+        index = version.figures.get("index")
+        if index is None:
+            return "—"
+        found = f"{index['recall']:.1%} of the nearest, with an ef_search of {index['effort']}"
+        return f"{found}; rebuilt {index['rebuilds']} times" if index["rebuilds"] else found
 
     @admin.display(description="Weights of actions")
     def shown_weights(self, version: FactorVersion) -> SafeString:

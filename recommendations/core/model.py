@@ -52,12 +52,17 @@ def training_rows(actions: Actions, history: History) -> Interactions:
 
 
 def train_factors(
-    rows: Interactions, parameters: Parameters, *, epochs: int | None = None, seed: int = 0
+    rows: Interactions,
+    parameters: Parameters,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
 ) -> tuple[FloatArray, Penalty]:
     """(n_items, k) item factors from scratch, and the penalty that goes with them."""
     penalty = Penalty.scaled(rows, unobserved=parameters.unobserved, ridge=parameters.ridge)
     start = Factors.random(len(rows), rows.n_columns, parameters.factors, seed=seed)
-    sweeps = train(rows, penalty, start)
+    sweeps = train(rows, penalty, start, workers=workers)
     for _ in range(epochs or parameters.epochs):
         start = next(sweeps)
     return start.items, penalty

@@ -43,13 +43,15 @@ def test_one_more_coordinate_makes_all_as_long_as_the_longest() -> None:
 
 def test_the_index_finds_the_largest_products() -> None:
     version = add_version()
-    assert item_index.make_good(version.pk)[-1] >= item_index.LEAST_RECALL
+    found = item_index.make_good(version.pk)
+    assert found.recall >= item_index.LEAST_RECALL
+    assert found.effort in item_index.EFFORTS
 
 
 def test_another_version_beside_it_takes_nothing_away() -> None:
     first, second = add_version(), add_version()
-    assert item_index.recall(first.pk) >= item_index.LEAST_RECALL
-    assert item_index.recall(second.pk) >= item_index.LEAST_RECALL
+    for version in (first, second):
+        assert item_index.recall(version.pk, effort=400) >= item_index.LEAST_RECALL
 
 
 def test_an_index_that_finds_the_wrong_ones_is_built_again_a_few_times() -> None:
@@ -57,10 +59,10 @@ def test_an_index_that_finds_the_wrong_ones_is_built_again_a_few_times() -> None
     random = np.random.default_rng(1)
     for stored in ItemVector.objects.all():
         ItemVector.objects.filter(pk=stored.pk).update(search=random.standard_normal(FACTORS + 1))
-    recalls = item_index.make_good(version.pk)
-    assert len(recalls) == 3
-    assert max(recalls) < 0.5
+    found = item_index.make_good(version.pk)
+    assert found.rebuilds == 2
+    assert found.recall < 0.5
 
 
 def test_without_users_or_items_nothing_is_missed() -> None:
-    assert item_index.recall(FactorVersion.objects.create().pk) == 1.0
+    assert item_index.recall(FactorVersion.objects.create().pk, effort=100) == 1.0

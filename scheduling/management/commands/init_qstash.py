@@ -7,7 +7,7 @@ from scheduling.models import ScheduledJob, ScheduleRemoval
 from scheduling.qstash import QStashProblem
 from scheduling.registry import registry
 from scheduling.sync import Plan, make_plan, reconcile
-from scheduling.tariffs import TARIFFS, DoesNotFit, Tariff, fit, volume_of
+from scheduling.tariffs import TARIFFS, DoesNotFit, Tariff, fit, messages_per_day
 
 
 class Command(BaseCommand):
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             job.key: job.cron for job in registry if job.key not in rows or rows[job.key].enabled
         }
         others = [row for key, row in rows.items() if row.enabled and key not in proposed]
-        taken = sum(volume_of(row.cron).per_day for row in others)
+        taken = sum(messages_per_day(row.cron) for row in others)
         schedules = len(rows | proposed)
         if schedules > tariff.schedules:
             raise CommandError(
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         )
         total = taken
         for key, cron in chosen.items():
-            per_day = volume_of(cron).per_day
+            per_day = messages_per_day(cron)
             total += per_day
             proposed = registry[key].cron
             slowed = f" instead of {proposed}" if cron != proposed else ""
