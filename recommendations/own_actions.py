@@ -11,7 +11,7 @@ from django.conf import settings
 
 from recommendations.core.actions import Actions
 from recommendations.core.arrays import FloatArray
-from recommendations.core.fold_in import Contributions
+from recommendations.core.contributions import Contributions
 from recommendations.core.interactions import Interactions
 from recommendations.core.model import item_item_rows
 from recommendations.models import UserAction

@@ -117,25 +117,16 @@ def _lower_bounds(scores: FloatArray, k: int) -> FloatArray:
 
 
 def rank_blocks(
-    queries: FloatArray,
-    items: FloatArray,
-    hidden: Interactions,
-    k: int,
-    *,
-    block_rows: int = 256,
-    beside: FloatArray | None = None,
+    queries: FloatArray, items: FloatArray, hidden: Interactions, k: int, *, block_rows: int = 256
 ) -> Iterator[tuple[slice, IntArray, FloatArray]]:
     """Yield (rows, columns, scores) of the exact k best items, one matrix product a block.
 
     queries: (n, d). items: (n_items, d). hidden: n rows by items, what may not be listed.
-    beside: (n, n_items) scores to add, of what is no inner product.
     """
     across = np.ascontiguousarray(items.T)
     buffer = np.empty((min(block_rows, max(1, len(queries))), len(items)), dtype=np.float32)
     for first in range(0, len(queries), block_rows):
         rows = slice(first, min(first + block_rows, len(queries)))
         scores = np.matmul(queries[rows], across, out=buffer[: rows.stop - first])
-        if beside is not None:
-            scores += beside[rows]
         hide(scores, hidden.take(np.arange(rows.start, rows.stop)))
         yield rows, *top_k(scores, k)
