@@ -7,7 +7,10 @@ import numpy as np
 
 from recommendations.core.arrays import BoolArray, FloatArray, IntArray, group_sums
 from recommendations.core.interactions import Interactions
+from recommendations.core.ranking import contenders
 
+# No metric looks further down a list.
+DEPTH = 100
 _CHUNK_SCORES = 4_000_000
 
 
@@ -38,21 +41,25 @@ class Metrics:
 
 
 def middle_ranks(scores: FloatArray, targets: Interactions) -> FloatArray:
-    """(n_targets,) the rank of each target among its row's items, 1 for the best.
+    """(n_targets,) the rank of each target among its row's items, 1 for the best; inf beyond DEPTH.
 
     scores: (n_rows, n_items); -inf for what is not in the contest. targets: rows by items.
     Ties count as the middle rank: counting them as the best would reward a model that gives every
     item the same score.
     """
-    rows, columns = targets.row_numbers, targets.columns
-    own = scores[rows, columns]
-    ranks = np.empty(len(rows))
-    step = max(1, _CHUNK_SCORES // max(1, scores.shape[1]))
-    for first in range(0, len(rows), step):
-        part = slice(first, first + step)
-        others = scores[rows[part]]
-        better = np.count_nonzero(others > own[part, None], axis=1)
-        equal = np.count_nonzero(others == own[part, None], axis=1) - 1
+    found = contenders(scores, DEPTH)
+    heads = np.full((len(scores), found.width), -np.inf, dtype=np.float32)
+    heads[found.rows, found.places] = found.scores
+    rows = targets.row_numbers
+    own = scores[rows, targets.columns]
+    ranks = np.full(len(rows), np.inf)
+    near = np.flatnonzero(own >= found.bounds[rows])
+    step = max(1, _CHUNK_SCORES // max(1, found.width))
+    for first in range(0, len(near), step):
+        part = near[first : first + step]
+        others, mine = heads[rows[part]], own[part, None]
+        better = (others > mine).sum(axis=1)
+        equal = (others == mine).sum(axis=1) - 1
         ranks[part] = 1 + better + equal / 2
     return ranks
 

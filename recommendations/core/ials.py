@@ -7,7 +7,9 @@ Conjugate Gradient Method for Implicit Feedback Collaborative Filtering" (2011),
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Self
 
 import numpy as np
@@ -18,6 +20,8 @@ from recommendations.core.interactions import Interactions
 
 # From a start of the last sweep's vectors, one more step changes no list.
 WARM_STEPS = 2
+# From zero it takes more.
+COLD_STEPS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +92,22 @@ class RowSolver:
         eigenvalues, rotation = np.linalg.eigh(gram)
         self.rotation = rotation.astype(np.float32)
         self.vectors = np.ascontiguousarray(other @ self.rotation, dtype=np.float32)
+        # What has no vector is in nobody's contest, so items may be added without moving any user.
+        self.n_known = int(np.count_nonzero(np.any(other, axis=1)))
         self.dense = (penalty.unobserved * np.maximum(eigenvalues, 0)).astype(np.float32)
         self.penalty = penalty
         self.mean_squares = _mean_squares(self.vectors, column_sums)
-        self._gathered = np.empty(0, dtype=np.float32)
 
-    def solve(self, block: Block, start: FloatArray | None, steps: int) -> FloatArray:
+    def solve(
+        self, block: Block, start: FloatArray | None, steps: int, scratch: "Scratch"
+    ) -> FloatArray:
         """(b, k) float32 the rows of a block, in the eigenbasis.
 
         start: (b, k) in the eigenbasis, or None to start from zero.
         """
-        vectors = self._gather(block)
+        vectors = scratch.gather(self.vectors, block)
         sums = block.weights.sum(axis=1, keepdims=True)
-        frequency = sums + self.penalty.unobserved * len(self.vectors)
+        frequency = sums + self.penalty.unobserved * self.n_known
         diagonal = self.dense + np.float32(self.penalty.ridge) * frequency
         inverse = 1 / (diagonal + sums * self.mean_squares)
 
@@ -117,15 +124,22 @@ class RowSolver:
             residual -= applied(start)
         return _conjugate_gradients(applied, solution, residual, inverse, steps)
 
-    def _gather(self, block: Block) -> FloatArray:
-        """(b, length, k): the fixed vectors of a block's columns, in memory that is used again."""
-        k = self.vectors.shape[1]
-        size = block.columns.size * k
-        if len(self._gathered) < size:
-            self._gathered = np.empty(size, dtype=np.float32)
-        out = self._gathered[:size].reshape(*block.columns.shape, k)
+
+class Scratch:
+    """Memory for gathered vectors, used again for each block; each thread needs its own."""
+
+    def __init__(self) -> None:
+        self._numbers = np.empty(0, dtype=np.float32)
+
+    def gather(self, vectors: FloatArray, block: Block) -> FloatArray:
+        """(b, length, k): the vectors of a block's columns."""
+        shape = (*block.columns.shape, vectors.shape[1])
+        size = block.columns.size * vectors.shape[1]
+        if len(self._numbers) < size:
+            self._numbers = np.empty(size, dtype=np.float32)
+        out = self._numbers[:size].reshape(shape)
         # mode="clip" lets take write straight into out; every column is in range.
-        return np.take(self.vectors, block.columns, axis=0, out=out, mode="clip")
+        return np.take(vectors, block.columns, axis=0, out=out, mode="clip")
 
 
 def _conjugate_gradients(
@@ -175,19 +189,57 @@ def _mean_squares(vectors: FloatArray, weights: FloatArray | None) -> FloatArray
 
 
 def half_sweep(
-    blocks: Iterable[Block], solver: RowSolver, rows: FloatArray, *, steps: int, warm: bool
+    blocks: Iterable[Block],
+    solver: RowSolver,
+    rows: FloatArray,
+    *,
+    steps: int,
+    warm: bool,
+    workers: int = 1,
 ) -> FloatArray:
     """Solve all rows of one side; rows without entries become 0.
 
-    rows: (n, k) their last vectors. Returns (n, k) float32.
+    rows: (n, k) their last vectors; warm: whether to start from them. Returns (n, k) float32.
+    workers: threads; numpy lets go of the interpreter's lock inside each call.
     """
     last = rows @ solver.rotation if warm else None
     found = np.zeros_like(rows)
-    for block in blocks:
-        start = None if last is None else last[block.rows]
-        found[block.rows] = solver.solve(block, start, steps)
+    solve_blocks(blocks, solver, last, found, steps=steps, workers=workers)
     turned_back: FloatArray = found @ solver.rotation.T
     return turned_back
+
+
+def solve_blocks(
+    blocks: Iterable[Block],
+    solver: RowSolver,
+    last: FloatArray | None,
+    found: FloatArray,
+    *,
+    steps: int,
+    workers: int = 1,
+) -> None:
+    """Write the rows of the blocks into found; last and found are (n, k) in the eigenbasis.
+
+    Blocks may be made while others are solved, so that few of them are in memory.
+    """
+    waiting = iter(blocks)
+    lock = Lock()
+
+    def work(_: int) -> None:
+        scratch = Scratch()
+        while True:
+            with lock:
+                block = next(waiting, None)
+            if block is None:
+                return
+            start = None if last is None else last[block.rows]
+            found[block.rows] = solver.solve(block, start, steps, scratch)
+
+    if workers == 1:
+        work(0)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
 
 
 def train(
@@ -196,10 +248,12 @@ def train(
     start: Factors,
     *,
     steps: int = WARM_STEPS,
+    workers: int = 1,
 ) -> Iterator[Factors]:
     """Yield the factors after each sweep over users and items, for as long as they are asked for.
 
-    interactions: users by items. start: random factors, or the last ones.
+    interactions: users by items. start: random factors, or the last ones. steps: of conjugate
+    gradients for each row. workers: threads.
     """
     by_user = list(padded_blocks(interactions))
     by_item_matrix = interactions.transposed()
@@ -209,8 +263,9 @@ def train(
     warm = bool(np.any(users))
     while True:
         solver = RowSolver(items, penalty, column_sums=item_sums)
-        users = half_sweep(by_user, solver, users, steps=steps if warm else 6, warm=warm)
+        first = steps if warm else COLD_STEPS
+        users = half_sweep(by_user, solver, users, steps=first, warm=warm, workers=workers)
         solver = RowSolver(users, penalty, column_sums=user_sums)
-        items = half_sweep(by_item, solver, items, steps=steps, warm=True)
+        items = half_sweep(by_item, solver, items, steps=steps, warm=True, workers=workers)
         warm = True
         yield Factors(users=users, items=items)

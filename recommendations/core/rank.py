@@ -6,7 +6,8 @@ python -m recommendations.core.rank --train TRAIN.tsv --users USERS.txt --out RA
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,15 @@ from recommendations.core.arrays import IntArray
 from recommendations.core.model import learn, lists, trending_list
 from recommendations.core.parameters import Parameters
 from recommendations.core.replay import replay_for
-from recommendations.core.tsv import MalformedFile, Numbering, read_actions, read_users, write_lists
+from recommendations.core.text import ItemText, tf_idf, topic_rows
+from recommendations.core.tsv import (
+    MalformedFile,
+    Numbering,
+    read_actions,
+    read_items,
+    read_users,
+    write_lists,
+)
 from recommendations.core.tuning import tune
 
 
@@ -64,17 +73,30 @@ def rank(given: argparse.Namespace) -> None:
     users, items = Numbering(), Numbering()
     actions = at_present(read_actions(given.train, users, items), given)
     wanted = read_users(given.users)
+    features, topics = None, None
+    if given.items is not None:
+        texts = read_items(given.items)
+        ordered = [texts.get(name, ItemText(text="")) for name in _all_names(items, texts)]
+        features, topics = tf_idf(ordered), topic_rows(ordered)
+        actions = replace(actions, n_items=len(items))
     log(f"{len(actions)} actions of {actions.n_users} users with {actions.n_items} items")
     named = [user for user in dict.fromkeys(wanted) if user in users]
     rows = np.array([users.row(user) for user in named], dtype=np.int64)
     parameters = tune(replay_for(actions, rows), Parameters(factors=given.factors), log=log)
-    model = learn(actions, parameters, at_s=present_s(actions, given))
+    model = learn(actions, parameters, at_s=present_s(actions, given), features=features)
     log("learned")
     made: dict[str, IntArray] = {}
-    for places, found in lists(model, actions, rows, given.topk):
+    for places, found in lists(model, actions, rows, given.topk, topics=topics):
         made.update((named[place], listed) for place, listed in zip(places, found, strict=True))
     write_lists(given.out, wanted, made, trending_list(model, given.topk), items)
     log(f"ranked {len(made)} users, {len(wanted) - len(made)} more get what is trending")
+
+
+def _all_names(items: Numbering, texts: Mapping[str, ItemText]) -> list[str]:
+    """All items in the order of their numbers, those without actions last."""
+    for name in texts:
+        items.row(name)
+    return items.names()
 
 
 def at_present(actions: Actions, given: argparse.Namespace) -> Actions:

@@ -28,16 +28,25 @@ class Replay:
     at_s: float
 
     @classmethod
-    def split(cls, actions: Actions, later: BoolArray, *, most_users: int = MOST_USERS) -> Self:
+    def split(
+        cls,
+        actions: Actions,
+        later: BoolArray,
+        *,
+        most_users: int = MOST_USERS,
+        untouched: bool = False,
+    ) -> Self:
         """Judge by the actions marked later; all others are known.
 
-        A target is a (user, item) pair that is new, whose user and item are both known.
+        A target is a (user, item) pair that is new, whose user is known; its item is known too, or,
+        with untouched, is one that nobody had touched by then.
         """
         known = actions.take(~later)
         after = actions.take(later & (actions.strengths > 0))
         seen = Interactions.from_actions(known, EVEN)
         counted = seen.lengths[after.users] > 0
-        counted &= np.bincount(known.items, minlength=actions.n_items)[after.items] > 0
+        if not untouched:
+            counted &= np.bincount(known.items, minlength=actions.n_items)[after.items] > 0
         counted &= ~seen.contain(after.users, after.items)
         after = after.take(counted)
         users = _sample(np.unique(after.users), most_users)

@@ -9,6 +9,7 @@ import numpy as np
 
 from recommendations.core.actions import Actions
 from recommendations.core.arrays import IntArray
+from recommendations.core.text import ItemText
 
 
 class MalformedFile(Exception):
@@ -32,15 +33,6 @@ class Numbering:
 
     def names(self) -> list[str]:
         return list(self.rows)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ItemText:
-    """One line of the items file."""
-
-    item: str
-    text: str
-    topics: tuple[str, ...]
 
 
 def read_actions(path: Path, users: Numbering, items: Numbering) -> Actions:
@@ -81,9 +73,12 @@ def read_users(path: Path) -> list[str]:
     return [fields[0] for _, fields in _lines(path)]
 
 
-def read_items(path: Path) -> list[ItemText]:
-    """Read `item<TAB>text<TAB>topics separated by |`; text and topics may be missing."""
-    found = []
+def read_items(path: Path) -> dict[str, ItemText]:
+    """Read `item<TAB>text<TAB>topics separated by |`; text and topics may be missing.
+
+    Raises MalformedFile, and OSError for a file that cannot be opened.
+    """
+    found = {}
     for number, fields in _lines(path):
         if len(fields) > 3 or not fields[0]:
             raise MalformedFile(
@@ -92,7 +87,7 @@ def read_items(path: Path) -> list[ItemText]:
             )
         text, topics = (*fields[1:], "", "")[:2]
         names = tuple(name.strip() for name in topics.split("|") if name.strip())
-        found.append(ItemText(item=fields[0], text=text, topics=names))
+        found[fields[0]] = ItemText(text=text, topics=names)
     return found
 
 

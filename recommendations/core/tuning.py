@@ -65,6 +65,8 @@ _COMPANY = (
 )
 # Half of a full training ranks candidates like the whole.
 _TUNING_EPOCHS = 8
+# The item-to-item model of so many items shows which one to make for all; it takes 4 s.
+_TUNING_ITEMS = 6_000
 
 Candidate = TypeVar("Candidate")
 Log = Callable[[str], None]
@@ -222,7 +224,8 @@ class ItemItemTrials:
     def _solve(self, parameters: Parameters) -> ItemItem:
         history = parameters.item_item_history
         if history not in self._grams:
-            self._grams[history] = ItemGram.of(training_rows(self.contest.replay.known, history))
+            rows = training_rows(self.contest.replay.known, history)
+            self._grams[history] = ItemGram.of(rows, most_items=_TUNING_ITEMS)
         key = (history, parameters.item_item_ridge)
         # One model is I² numbers, so only the last is kept.
         if self._last is None or self._last[0] != key:
