@@ -108,6 +108,8 @@ def write_version(vectors: Any, centres: Any, liked: Any) -> None:
     model = Model(
         parameters=Parameters(),
         item_factors=vectors,
+        item_vectors=vectors,
+        touched=np.ones(len(vectors), dtype=bool),
         penalty=Penalty(unobserved=0.001, ridge=0.003),
         column_sums=zeros,
         item_item=None,

@@ -15,6 +15,7 @@ from django.db.backends.utils import CursorWrapper
 
 from recommendations.cold_start import TRENDING_FROM
 from recommendations.core.arrays import FloatArray
+from recommendations.core.model import in_spreads
 from recommendations.core.parameters import Parameters
 from recommendations.core.ranking import catalogue_terms, confidence
 from recommendations.models import LISTABLE
@@ -96,10 +97,11 @@ class Together:
         self._scale = 0.0
         model = version.model
         if model.item_item is not None and model.parameters.score.item_item > 0:
-            scores = model.item_item.scores(own.beside)[0]
+            scores = model.item_item.scores(own.beside)
             weight = model.parameters.score.item_item * own_weight(embedding, model.parameters)
-            self._scale = weight / max(float(scores.std()), 1e-6)
-            self._scores = scores * np.float32(self._scale)
+            self._scores = in_spreads(scores, model.touched)[0] * np.float32(weight)
+            largest = int(np.abs(scores[0]).argmax())
+            self._scale = float(self._scores[largest] / (scores[0][largest] or 1.0))
 
     @property
     def has_share(self) -> bool:
@@ -152,7 +154,8 @@ def nearest(
     """The user's best items that may be listed and were not seen, best first."""
     found = _find(
         ["nearest", "trending", "new", "allowed"], user_id, embedding, version.version_id,
-        version.model.parameters, topic=topic, named=together.best(TRENDING), together=together,
+        version.model.parameters, topic=topic, named=together.best(NEAREST), together=together,
+        effort=version.search_effort,
     )  # fmt: skip
     return sorted(found, key=lambda each: -each.score)
 
@@ -189,6 +192,7 @@ def _find(
     topic: str = "",
     named: Sequence[str] = (),
     together: Together | None = None,
+    effort: int = 0,
 ) -> list[Candidate]:
     vector = [float(value) for value in embedding.vector]
     values: dict[str, Any] = {
@@ -204,16 +208,17 @@ def _find(
         "new_for_days": NEW_FOR_DAYS,
     }
     statement = _WITH_PARTS.format(chosen=" UNION ".join(_CHOSEN[kind] for kind in kinds))
-    with index_search() if "nearest" in kinds else connection.cursor() as cursor:
+    with index_search(effort) if "nearest" in kinds else connection.cursor() as cursor:
         cursor.execute(statement, values)
         rows = cursor.fetchall()
     return scored(rows, embedding, parameters, together)
 
 
 @contextmanager
-def index_search() -> Iterator[CursorWrapper]:
+def index_search(effort: int = 0) -> Iterator[CursorWrapper]:
     """A cursor for which the index returns enough; by default it would stop after 40 rows.
 
+    effort: the ef_search with which it finds enough of what is nearest, where that was measured.
     With iterative scans it goes on for as long as rows are filtered out; without them, which came
     with pgvector 0.8, it starts with as many as it ever can.
     """
@@ -222,7 +227,7 @@ def index_search() -> Iterator[CursorWrapper]:
             cursor.execute(
                 "SELECT set_config('hnsw.ef_search', %s, true), "
                 "set_config('hnsw.iterative_scan', 'strict_order', true)",
-                [str(NEAREST)],
+                [str(min(max(NEAREST, effort), MOST_EF_SEARCH))],
             )
         else:
             cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(MOST_EF_SEARCH)])

@@ -15,47 +15,38 @@ from recommendations.core.model import Model
 from recommendations.core.parameters import Parameters
 from recommendations.models import FactorVersion
 
+#: For an index that nobody has measured.
+MOST_EFFORT = 800
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LearnedVersion:
     """Everything of one version that lists are made from, and nothing of any other.
 
-    item_ids: by row. rows: by item id. at_s: unix seconds of the last action that it has learned from,
-        which its popularity and trends are those of.
+    item_ids: by row; those that were learned, then those that have a vector from their text alone.
+    rows: by item id.
+    search_effort: the ef_search with which the index finds enough of this version's vectors.
+    at_s: unix seconds of the last action that was learned from; popularity and trends are those of
+        that moment.
     """
 
     version_id: int
     model: Model
     item_ids: list[str]
     rows: dict[str, int]
+    search_effort: int
     at_s: float
 
 
 def active() -> LearnedVersion | None:
     """The version that is switched on, or None before the first. Costs one small query."""
-    version_id = _active_id()
-    learned = _load(version_id) if version_id else None
-    if version_id and learned is None:
-        # It was replaced and emptied between the two look-ups.
-        version_id = _active_id()
-        learned = _load(version_id) if version_id else None
-    return learned
-
-
-def _active_id() -> int | None:
-    active = FactorVersion.objects.filter(status=FactorVersion.Status.ACTIVE)
-    return active.values_list("pk", flat=True).first()
-
-
-def _load(version_id: int) -> LearnedVersion | None:
-    try:
-        return _loaded(version_id)
-    except FactorVersion.DoesNotExist:
-        return None
+    current = FactorVersion.objects.filter(status=FactorVersion.Status.ACTIVE)
+    found = current.values_list("pk", flat=True).first()
+    return _learned(found) if found else None
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(version_id: int) -> LearnedVersion:
+def _learned(version_id: int) -> LearnedVersion:
     return opened(FactorVersion.objects.exclude(arrays=None).get(pk=version_id))
 
 
@@ -92,6 +83,7 @@ def pack_model(model: Model, item_ids: Sequence[str]) -> bytes:
     arrays = {
         "item_ids": names_as_array(item_ids),
         "item_factors": model.item_factors,
+        "touched": model.touched,
         "penalty": np.array([model.penalty.unobserved, model.penalty.ridge]),
         "column_sums": model.column_sums,
         "popularity": model.popularity,
@@ -106,7 +98,7 @@ def pack_model(model: Model, item_ids: Sequence[str]) -> bytes:
 
 
 def opened(version: FactorVersion) -> LearnedVersion:
-    """A version whose training has come as far as its factors."""
+    """A version whose training is over, with the items that it has learned."""
     arrays = unpack(version.arrays)
     item_ids = names_from_array(arrays["item_ids"])
     unobserved, ridge = arrays["penalty"].tolist()
@@ -114,10 +106,13 @@ def opened(version: FactorVersion) -> LearnedVersion:
         version_id=version.pk,
         item_ids=item_ids,
         rows={item_id: row for row, item_id in enumerate(item_ids)},
+        search_effort=version.figures.get("index", {}).get("effort", MOST_EFFORT),
         at_s=0.0,
         model=Model(
             parameters=Parameters.from_json(version.parameters),
             item_factors=arrays["item_factors"],
+            item_vectors=arrays["item_factors"],
+            touched=arrays["touched"],
             penalty=Penalty(unobserved=unobserved, ridge=ridge),
             column_sums=arrays["column_sums"],
             item_item=_item_item(arrays, len(item_ids)),

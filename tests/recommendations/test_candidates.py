@@ -52,6 +52,8 @@ def learned(vectors: FloatArray) -> LearnedVersion:
     model = Model(
         parameters=PARAMETERS,
         item_factors=vectors,
+        item_vectors=vectors,
+        touched=np.ones(len(vectors), dtype=bool),
         penalty=Penalty(unobserved=0.01, ridge=0.01),
         column_sums=zeros,
         item_item=None,
