@@ -130,8 +130,9 @@ def write_version(vectors: Any, centres: Any, liked: Any) -> None:
         copy(
             "COPY item_vectors (version_id, item_id, vector, search, from_text) FROM STDIN",
             [
-                f"{version.pk}\t{item_id}\t{as_text(vector)}\t{as_text(row)}\tf"
-                for item_id, vector, row in zip(item_ids, vectors, search, strict=True)
+                f"{version.pk}\t{item_ids[row]}\t{as_text(vectors[row])}\t{as_text(search[row])}\tf"
+                # The longest first, as a version is stored: the graph then finds more of them.
+                for row in np.argsort(-squares)
             ],
         )
         started = time.perf_counter()

@@ -15,6 +15,7 @@ from django.db.backends.utils import CursorWrapper
 
 from recommendations.cold_start import TRENDING_FROM
 from recommendations.core.arrays import FloatArray
+from recommendations.core.model import in_spreads
 from recommendations.core.parameters import Parameters
 from recommendations.core.ranking import catalogue_terms, confidence
 from recommendations.models import LISTABLE
@@ -30,25 +31,33 @@ NEW_FOR_DAYS = 3
 #: pgvector's upper bound of hnsw.ef_search, which is also the most rows a plain scan returns.
 MOST_EF_SEARCH = 1000
 
-# A list of what the user has seen, read once; as a join it could cost the scan its order.
-_ALLOWED = f"""{LISTABLE}
-    AND (%(topic)s = '' OR c.topics @> ARRAY[%(topic)s]::varchar[])
-    AND c.external_id NOT IN (SELECT a.item_id FROM user_actions a WHERE a.user_id = %(user_id)s)"""  # noqa: S608 - Nothing but the text above goes in.
+# Conditions as subqueries, since a join would lead the planner to read everything and sort it, where
+# an index that gives the best first can stop early.
+_LISTABLE = f"""(SELECT {LISTABLE} AND (%(topic)s = '' OR c.topics @> ARRAY[%(topic)s]::varchar[])
+        FROM content_items c WHERE c.external_id = {{item_id}})"""  # noqa: S608 - Only what stands here goes in.
+_UNSEEN = "{item_id} NOT IN (SELECT a.item_id FROM user_actions a WHERE a.user_id = %(user_id)s)"
+
+
+def _allowed(item_id: str) -> str:
+    """The condition that the user may be shown the item of this column."""
+    return f"{_UNSEEN} AND {_LISTABLE}".format(item_id=item_id)
+
+
 _CHOSEN = {
     "nearest": f"""
-        (SELECT c.external_id FROM item_vectors v JOIN content_items c ON c.external_id = v.item_id
-         WHERE v.version_id = %(version)s AND {_ALLOWED}
-         ORDER BY v.search <-> %(search)s::vector LIMIT %(nearest)s)""",  # noqa: S608 - Nothing but the text above goes in.
+        (SELECT v.item_id FROM item_vectors v
+         WHERE v.version_id = %(version)s AND {_allowed("v.item_id")}
+         ORDER BY v.search <-> %(search)s::vector LIMIT %(nearest)s)""",  # noqa: S608 - Only what stands here goes in.
     "trending": f"""
-        (SELECT c.external_id FROM item_signals s JOIN content_items c ON c.external_id = s.item_id
-         WHERE {_ALLOWED} ORDER BY s.trend DESC LIMIT %(trending)s)""",  # noqa: S608 - Nothing but the text above goes in.
+        (SELECT s.item_id FROM item_signals s WHERE {_allowed("s.item_id")}
+         ORDER BY s.trend DESC LIMIT %(trending)s)""",  # noqa: S608 - As above.
     "new": f"""
-        (SELECT c.external_id FROM content_items c
-         WHERE c.published_at > statement_timestamp() - make_interval(days => %(new_for_days)s)
-           AND {_ALLOWED} ORDER BY c.published_at DESC LIMIT %(new)s)""",  # noqa: S608 - Nothing but the text above goes in.
+        (SELECT i.external_id FROM content_items i
+         WHERE i.published_at > statement_timestamp() - make_interval(days => %(new_for_days)s)
+           AND {_allowed("i.external_id")} ORDER BY i.published_at DESC LIMIT %(new)s)""",  # noqa: S608 - As above.
     "allowed": f"""
-        (SELECT c.external_id FROM content_items c
-         WHERE c.external_id = ANY(%(named)s::varchar[]) AND {_ALLOWED})""",  # noqa: S608 - Nothing but the text above goes in.
+        (SELECT n.item_id FROM unnest(%(named)s::varchar[]) AS n (item_id)
+         WHERE {_allowed("n.item_id")})""",  # noqa: S608 - As above.
     "any": "SELECT unnest(%(named)s::varchar[])",
 }
 _WITH_PARTS = """
@@ -88,10 +97,11 @@ class Together:
         self._scale = 0.0
         model = version.model
         if model.item_item is not None and model.parameters.score.item_item > 0:
-            scores = model.item_item.scores(own.beside)[0]
+            scores = model.item_item.scores(own.beside)
             weight = model.parameters.score.item_item * own_weight(embedding, model.parameters)
-            self._scale = weight / max(float(scores.std()), 1e-6)
-            self._scores = scores * np.float32(self._scale)
+            self._scores = in_spreads(scores, model.touched)[0] * np.float32(weight)
+            largest = int(np.abs(scores[0]).argmax())
+            self._scale = float(self._scores[largest] / (scores[0][largest] or 1.0))
 
     @property
     def has_share(self) -> bool:
@@ -144,7 +154,8 @@ def nearest(
     """The user's best items that may be listed and were not seen, best first."""
     found = _find(
         ["nearest", "trending", "new", "allowed"], user_id, embedding, version.version_id,
-        version.model.parameters, topic=topic, named=together.best(TRENDING), together=together,
+        version.model.parameters, topic=topic, named=together.best(NEAREST), together=together,
+        effort=version.search_effort,
     )  # fmt: skip
     return sorted(found, key=lambda each: -each.score)
 
@@ -181,6 +192,7 @@ def _find(
     topic: str = "",
     named: Sequence[str] = (),
     together: Together | None = None,
+    effort: int = 0,
 ) -> list[Candidate]:
     vector = [float(value) for value in embedding.vector]
     values: dict[str, Any] = {
@@ -196,16 +208,17 @@ def _find(
         "new_for_days": NEW_FOR_DAYS,
     }
     statement = _WITH_PARTS.format(chosen=" UNION ".join(_CHOSEN[kind] for kind in kinds))
-    with index_search() if "nearest" in kinds else connection.cursor() as cursor:
+    with index_search(effort) if "nearest" in kinds else connection.cursor() as cursor:
         cursor.execute(statement, values)
         rows = cursor.fetchall()
     return scored(rows, embedding, parameters, together)
 
 
 @contextmanager
-def index_search() -> Iterator[CursorWrapper]:
+def index_search(effort: int = 0) -> Iterator[CursorWrapper]:
     """A cursor for which the index returns enough; by default it would stop after 40 rows.
 
+    effort: the ef_search with which it finds enough of what is nearest, where that was measured.
     With iterative scans it goes on for as long as rows are filtered out; without them, which came
     with pgvector 0.8, it starts with as many as it ever can.
     """
@@ -214,7 +227,7 @@ def index_search() -> Iterator[CursorWrapper]:
             cursor.execute(
                 "SELECT set_config('hnsw.ef_search', %s, true), "
                 "set_config('hnsw.iterative_scan', 'strict_order', true)",
-                [str(NEAREST)],
+                [str(min(max(NEAREST, effort), MOST_EF_SEARCH))],
             )
         else:
             cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(MOST_EF_SEARCH)])

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from recommendations.core.actions import Actions
 from recommendations.core.arrays import FloatArray
-from recommendations.core.fold_in import Contributions
+from recommendations.core.contributions import Contributions
 from recommendations.core.interactions import Interactions
 from recommendations.core.model import item_item_rows
 from recommendations.models import UserAction
@@ -61,6 +61,9 @@ class OwnReader:
 
     def __init__(self, version: LearnedVersion) -> None:
         self.version = version
+        # An item with a vector from its text alone is in nobody's vector.
+        touched = version.model.touched
+        self._learned_rows = {name: row for name, row in version.rows.items() if touched[row]}
         self._contributions = Contributions(version.model.item_factors, version.model.penalty)
 
     def own_items(self, own: Sequence[Own]) -> OwnItems:

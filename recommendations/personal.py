@@ -86,11 +86,11 @@ def vectors_of(version: LearnedVersion, item_ids: Sequence[str]) -> FloatArray:
     rows = [version.rows.get(item_id, -1) for item_id in item_ids]
     for place, row in enumerate(rows):
         if row >= 0:
-            found[place] = version.model.item_factors[row]
-    # Items that nobody had touched when the factors were trained have vectors made from text.
-    untrained = {item_id: place for place, item_id in enumerate(item_ids) if rows[place] < 0}
-    if untrained:
-        stored = ItemVector.objects.filter(version=version.version_id, item_id__in=untrained)
+            found[place] = version.model.item_vectors[row]
+    # An item that came since this process read the version has a vector made from its text.
+    added = {item_id: place for place, item_id in enumerate(item_ids) if rows[place] < 0}
+    if added:
+        stored = ItemVector.objects.filter(version=version.version_id, item_id__in=added)
         for item_id, vector in stored.values_list("item_id", "vector"):
-            found[untrained[item_id]] = vector
+            found[added[item_id]] = vector
     return found

@@ -9,14 +9,16 @@ from recommendations.candidates import NEAREST, index_search
 from recommendations.models import LISTABLE, ContentItem, FactorVersion, ItemVector
 
 # The index finds the largest products, which favour items with many actions; their angles do not.
+# For the conditions as a subquery see candidates.
 _BY_VECTOR = f"""
-    SELECT external_id, title, topics, 1 - angle AS score FROM (
-        SELECT c.external_id, c.title, c.topics, v.vector <=> %(vector)s::vector AS angle
-        FROM item_vectors v JOIN content_items c ON c.external_id = v.item_id
-        WHERE v.version_id = %(version)s AND {LISTABLE} AND c.external_id <> ALL(%(without)s::varchar[])
+    SELECT external_id, title, topics, 1 - found.angle FROM (
+        SELECT v.item_id, v.vector <=> %(vector)s::vector AS angle FROM item_vectors v
+        WHERE v.version_id = %(version)s AND v.item_id <> ALL(%(without)s::varchar[])
+          AND (SELECT {LISTABLE} FROM content_items c WHERE c.external_id = v.item_id)
         ORDER BY v.search <-> %(search)s::vector LIMIT %(nearest)s
     ) AS found
-    ORDER BY angle, external_id LIMIT %(limit)s
+    JOIN content_items ON external_id = found.item_id
+    ORDER BY found.angle, external_id LIMIT %(limit)s
 """  # noqa: S608 - Nothing but the text above goes in.
 _BY_TOPIC = f"""
     SELECT external_id, title, topics, shared::float8 / greatest(1, cardinality(%(topics)s::varchar[])) FROM (

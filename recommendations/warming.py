@@ -12,7 +12,7 @@ from recommendations.candidates import Together, scored
 from recommendations.catalogue import Catalogue, query_vector
 from recommendations.core.arrays import FloatArray, IntArray
 from recommendations.core.interactions import Interactions
-from recommendations.core.ranking import rank_blocks
+from recommendations.core.ranking import hide, top_k
 from recommendations.lists import LIST_LENGTH, CachedList, Listed
 from recommendations.models import UserAction, UserEmbedding
 from recommendations.own_actions import Own, own_reader, read_own, seen
@@ -92,17 +92,27 @@ def make_lists(
     made_at = time.time()
     people, own = _look_at(user_ids, version)
     hidden = _hidden([own[person.user_id] for person in people], catalogue)
-    queries = np.stack([query_vector(person) for person in people]) if people else np.zeros((0, 1))
     made = []
-    for rows, columns, _ in rank_blocks(
-        queries, items, hidden, LIST_LENGTH, block_rows=max(1, len(people)),
-        beside=_beside(people, catalogue),
-    ):  # fmt: skip
-        for person, listed in zip(people[rows], columns, strict=True):
-            entries = _entries(person, catalogue, listed[listed >= 0])
-            kept = CachedList(version_id=version.version_id, made_at=made_at, entries=entries)
-            made.append((person.user_id, kept))
+    for person, listed in zip(people, _best(people, catalogue, items, hidden), strict=True):
+        entries = _entries(person, catalogue, listed[listed >= 0])
+        kept = CachedList(version_id=version.version_id, made_at=made_at, entries=entries)
+        made.append((person.user_id, kept))
     return made
+
+
+def _best(
+    people: Sequence[Person], catalogue: Catalogue, items: FloatArray, hidden: Interactions
+) -> IntArray:
+    """(n, LIST_LENGTH) the columns of everybody's best items, by one matrix product."""
+    queries = np.array([query_vector(person) for person in people]).reshape(len(people), -1)
+    if not len(people) or not items.size:
+        return np.full((len(people), LIST_LENGTH), -1)
+    scores = queries @ items.T
+    for row, person in enumerate(people):
+        if person.together.has_share:
+            scores[row] += person.together.of_all(catalogue.item_ids)
+    hide(scores, hidden)
+    return top_k(scores, LIST_LENGTH)[0]
 
 
 def _look_at(
@@ -139,13 +149,6 @@ def _hidden(own: Sequence[Sequence[Own]], catalogue: Catalogue) -> Interactions:
     rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     shape = (len(own), len(catalogue.item_ids))
     return Interactions.from_pairs(rows, columns, np.ones(len(rows)), shape=shape)
-
-
-def _beside(people: Sequence[Person], catalogue: Catalogue) -> FloatArray | None:
-    """The item-to-item parts of a block, or None where they have no share."""
-    if not any(person.together.has_share for person in people):
-        return None
-    return np.stack([person.together.of_all(catalogue.item_ids) for person in people])
 
 
 def _entries(person: Person, catalogue: Catalogue, columns: IntArray) -> list[Listed]:

@@ -205,13 +205,11 @@ def rank_blocks(
     *,
     block_rows: int = BLOCK_ROWS,
     workers: int = 1,
-    beside: FloatArray | None = None,
 ) -> Iterator[tuple[slice, IntArray, FloatArray]]:
     """Yield (rows, columns, scores) of the exact k best items, one matrix product a block.
 
     queries: (n, d). items: (n_items, d). hidden: n rows by items, what may not be listed.
     workers: threads, each with a block of its own; memory is workers · block_rows · n_items numbers.
-    beside: (n, n_items) scores to add, of what is no inner product.
     """
     across = np.ascontiguousarray(items.T)
     memory = local()
@@ -221,8 +219,6 @@ def rank_blocks(
         if not hasattr(memory, "scores"):
             memory.scores = np.empty((block_rows, len(items)), dtype=np.float32)
         scores = np.matmul(queries[rows], across, out=memory.scores[: rows.stop - first])
-        if beside is not None:
-            scores += beside[rows]
         hide(scores, hidden.take(np.arange(rows.start, rows.stop)))
         return rows, *top_k(scores, k)
 

@@ -118,13 +118,18 @@ def stored_actions() -> tuple[Actions, list[str], list[str]]:
 
 
 def write_vectors(version: FactorVersion, item_ids: Sequence[str], vectors: FloatArray) -> None:
-    """With one more coordinate that makes all of them equally long."""
+    """With one more coordinate that makes all of them equally long; the longest first."""
     squares = np.square(vectors.astype(np.float64)).sum(axis=1)
     last = np.sqrt(np.maximum(squares.max(initial=0) - squares, 0))
     search = np.concatenate([vectors, last[:, None]], axis=1)
     ItemVector.objects.bulk_create(
-        ItemVector(version=version, item_id=item_id, vector=vector.tolist(), search=row.tolist())
-        for item_id, vector, row in zip(item_ids, vectors, search, strict=True)
+        ItemVector(
+            version=version,
+            item_id=item_ids[row],
+            vector=vectors[row].tolist(),
+            search=search[row].tolist(),
+        )
+        for row in np.argsort(-squares)
     )
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 
-from recommendations.core.fold_in import Contributions, FoldIn
+from recommendations.core.contributions import Contributions
+from recommendations.core.fold_in import FoldIn
 from recommendations.core.ials import Penalty
 from recommendations.core.interactions import Interactions
 
