@@ -103,6 +103,8 @@ def test_the_older_name_of_the_address_is_read_and_the_newer_one_wins(
         ("ALLOWED_PORTS", "http", "8443,8080"),
         ("DATABASE_URL", "sqlite:///db.sqlite3", "PostgreSQL"),
         ("DATABASE_URL", "nonsense", "PostgreSQL"),
+        ("RECOMMEND_TOPIC_SHARE", "half", "a fraction from 0 to 1"),
+        ("RECOMMEND_EXPLORATION_SHARE", "1.5", "a fraction from 0 to 1"),
         ("LOG_FILE", "/dev/null/app.log", "log to the terminal alone"),
     ],
 )
@@ -134,5 +136,6 @@ def test_every_setting_stands_in_the_example_file() -> None:
     source = (PROJECT / "soloboard" / "settings.py").read_text()
     names = {*env.REQUIRED, "DEBUG", "LOG_FILE", "ALLOWED_HOSTS", "QSTASH_URL", "ALLOWED_PORTS"}
     names |= {"QSTASH_SCHEDULE_PREFIX", "ALLOWED_PRIVATE_NETWORKS", "SOLOBOARD_DEMO"}
+    names |= {"RECOMMEND_EXPLORATION_SHARE", "RECOMMEND_TOPIC_SHARE"}
     assert [name for name in names if name not in source] == []
     assert [name for name in names if f"{name}=" not in example] == []
