@@ -106,6 +106,8 @@ def test_the_older_name_of_the_address_is_read_and_the_newer_one_wins(
         ("ACTION_KINDS", "listen:nan", "not a number"),
         ("DATABASE_URL", "sqlite:///db.sqlite3", "PostgreSQL"),
         ("DATABASE_URL", "nonsense", "PostgreSQL"),
+        ("RECOMMEND_TOPIC_SHARE", "half", "a fraction from 0 to 1"),
+        ("RECOMMEND_EXPLORATION_SHARE", "1.5", "a fraction from 0 to 1"),
         ("LOG_FILE", "/dev/null/app.log", "log to the terminal alone"),
     ],
 )
@@ -146,5 +148,6 @@ def test_every_setting_stands_in_the_example_file() -> None:
         "ALLOWED_PRIVATE_NETWORKS",
         "SOLOBOARD_DEMO",
     }
+    names |= {"RECOMMEND_EXPLORATION_SHARE", "RECOMMEND_TOPIC_SHARE"}
     assert [name for name in names if name not in source] == []
     assert [name for name in names if f"{name}=" not in example] == []
