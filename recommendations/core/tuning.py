@@ -330,7 +330,7 @@ def _score_candidates(
     # A cut by chance leaves every item as popular and every neighbour as near as it was: it overrates
     # the correction for popularity, and an item-to-item model that knows its pairs by heart.
     popularities = POPULARITIES if contest.timed else POPULARITIES[:1]
-    shares = ITEM_ITEM_SHARES if contest.timed else ITEM_ITEM_SHARES[:3]
+    shares = ITEM_ITEM_SHARES if contest.timed else ITEM_ITEM_SHARES[:4]
     return (
         lambda now: [replace(now, item_item=share) for share in shares],
         lambda now: [replace(now, trend=weight) for weight in TRENDS],
