@@ -50,7 +50,7 @@ UNOBSERVED = (2.0, 4.0, 8.0, 16.0, 32.0)
 RIDGES = (0.3, 1.0, 3.0, 8.0, 16.0)
 ITEM_ITEM_RIDGES = (10.0, 30.0, 100.0, 300.0, 600.0, 1200.0)
 
-ITEM_ITEM_SHARES = (0.5, 0.0, 0.25, 0.75, 1.0)
+ITEM_ITEM_SHARES = (0.5, 0.25, 0.75, 0.0, 1.0)
 TRENDS = (0.0, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0, 8.0)
 POPULARITIES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.6, 2.0)
 CONFIDENCES = (0.0, 5.0, 15.0, 40.0, 100.0)
@@ -327,10 +327,12 @@ def _score_candidates(
     contest: Contest,
 ) -> Sequence[Callable[[ScoreWeights], list[ScoreWeights]]]:
     """For each weight, what to try in its place."""
-    # A cut by chance keeps every item as popular as it was, so it would overrate the correction.
-    popularities = POPULARITIES if contest.timed else POPULARITIES[:2]
+    # A cut by chance leaves every item as popular and every neighbour as near as it was: it overrates
+    # the correction for popularity, and an item-to-item model that knows its pairs by heart.
+    popularities = POPULARITIES if contest.timed else POPULARITIES[:1]
+    shares = ITEM_ITEM_SHARES if contest.timed else ITEM_ITEM_SHARES[:4]
     return (
-        lambda now: [replace(now, item_item=share) for share in ITEM_ITEM_SHARES],
+        lambda now: [replace(now, item_item=share) for share in shares],
         lambda now: [replace(now, trend=weight) for weight in TRENDS],
         lambda now: [replace(now, popularity=weight) for weight in popularities],
         lambda now: [replace(now, confidence=count) for count in CONFIDENCES],
