@@ -6,6 +6,7 @@ has the same ids the second time, so the second time changes nothing.
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from django.db import connection, transaction
@@ -86,14 +87,30 @@ def process(run: Run) -> JobResult:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sorted:
+    """A batch that was read, and what its entries are."""
+
+    batch: queue.Batch
+    actions: Sequence[Action]
+    quarantined: Sequence[QuarantinedAction]
+
+
 def _work_off(claim: queue.Claim, run: Run, tally: Tally) -> None:
     """Store the entries of a claim, until it is empty or the time is nearly over."""
     try:
-        while run.time_left_s > BATCH_S:
-            batch = _store_next(claim, tally)
-            queue.acknowledge(batch)
-            if not batch.kept:
-                return
+        # While the database stores a batch, which takes longest, the next one is read.
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            upcoming = reader.submit(lambda: _sort_out(queue.read(claim, BATCH_SIZE)))
+            while run.time_left_s > BATCH_S:
+                current = upcoming.result()
+                batch = current.batch
+                if batch.kept:
+                    upcoming = reader.submit(_sort_out_after, batch)
+                _store_batch(current, tally)
+                queue.acknowledge(batch)
+                if not batch.kept:
+                    return
     except BaseException:
         # Whoever comes next need not wait for the lease to end.
         queue.release(claim)
@@ -101,20 +118,11 @@ def _work_off(claim: queue.Claim, run: Run, tally: Tally) -> None:
     queue.release(claim)
 
 
-def _store_next(claim: queue.Claim, tally: Tally) -> queue.Batch:
-    with transaction.atomic():
-        forget_nobody_meanwhile()
-        batch = queue.read(claim, BATCH_SIZE)
-        actions, quarantined = _sort_out(batch)
-        stored = _store(actions)
-        QuarantinedAction.objects.bulk_create(quarantined, batch_size=1_000, ignore_conflicts=True)
-    tally.processed += stored
-    tally.duplicates += len(actions) - stored
-    tally.quarantined += len(quarantined)
-    return batch
+def _sort_out_after(batch: queue.Batch) -> Sorted:
+    return _sort_out(queue.read_after(batch, BATCH_SIZE))
 
 
-def _sort_out(batch: queue.Batch) -> tuple[list[Action], list[QuarantinedAction]]:
+def _sort_out(batch: queue.Batch) -> Sorted:
     """Read the entries; those that are no actions come with the reason."""
     actions, quarantined, current = [], [], rules()
     for entry_id, raw in batch.numbered():
@@ -129,7 +137,22 @@ def _sort_out(batch: queue.Batch) -> tuple[list[Action], list[QuarantinedAction]
                         entry_id=entry_id, user_id=user_of(entry), raw=raw, reason=str(refusal)
                     )
                 )
-    return actions, quarantined
+    return Sorted(batch=batch, actions=actions, quarantined=quarantined)
+
+
+def _store_batch(current: Sorted, tally: Tally) -> None:
+    with transaction.atomic():
+        forget_nobody_meanwhile()
+        if not queue.is_current(current.batch):
+            # Somebody was forgotten since it was read.
+            current = _sort_out(queue.read_again(current.batch))
+        stored = _store(current.actions)
+        QuarantinedAction.objects.bulk_create(
+            current.quarantined, batch_size=1_000, ignore_conflicts=True
+        )
+    tally.processed += stored
+    tally.duplicates += len(current.actions) - stored
+    tally.quarantined += len(current.quarantined)
 
 
 def _store(actions: Sequence[Action]) -> int:

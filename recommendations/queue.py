@@ -6,6 +6,7 @@ the end stays what it is until the entry is gone. That distance makes everything
 repeat, which matters because Redis may have done what its lost answer would have said, and because
 a processor that was only slow may wake up beside the one that took over its claim:
 
+- What follows a batch can be read before the batch is gone.
 - To acknowledge is to keep the last n entries. Whoever does it again, or late, removes nothing more.
 - An action without an id of its own gets one from the claim and the distance. Taken twice, it is
   the same action; two equal entries that were pushed stay two.
@@ -25,6 +26,8 @@ from django_redis import get_redis_connection
 PENDING = "pending_user_actions"
 #: A sorted set: the ids of the claims by the end of their leases, in seconds since 1970.
 CLAIMS = f"{PENDING}:claims"
+#: How often entries were blanked.
+BLANKINGS = f"{PENDING}:blankings"
 #: Much longer than it takes to store what is read at a time; every read extends it.
 LEASE_S = 60.0
 #: Stands where the action of a forgotten user stood. No JSON, and not empty, so nobody pushes it.
@@ -45,11 +48,14 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What stands at the head of a claim. kept: how many entries follow."""
+    """Entries of a claim. kept: how many follow. generation: how often something was blanked before
+    they were read.
+    """
 
     claim: Claim
     entries: Sequence[bytes]
     kept: int
+    generation: int
 
     def numbered(self) -> Iterator[tuple[str, bytes]]:
         """Each entry with the id that is its own however often it is read."""
@@ -117,13 +123,34 @@ def claim() -> Claim | None:
 
 def read(claim: Claim, limit: int) -> Batch:
     """Look at the head of a claim, and keep the claim for another lease."""
-    redis = connection()
-    looking = redis.pipeline()
-    looking.zadd(CLAIMS, {claim.id: _now_s() + LEASE_S}, xx=True)
-    looking.lrange(claim.key, 0, limit - 1)
-    looking.llen(claim.key)
-    _, entries, length = looking.execute()
-    return Batch(claim=claim, entries=entries, kept=length - len(entries))
+    return _read(claim, connection().llen(claim.key), limit)
+
+
+def read_after(batch: Batch, limit: int) -> Batch:
+    """Look at what follows a batch that something follows, whether it is acknowledged or not."""
+    return _read(batch.claim, batch.kept, limit)
+
+
+def read_again(batch: Batch) -> Batch:
+    """Look once more at the places of a batch."""
+    length = len(batch.entries)
+    return _read(batch.claim, batch.kept + length, length)
+
+
+def _read(claim: Claim, distance: int, limit: int) -> Batch:
+    """Look at so many entries from that distance from the end on."""
+    kept = max(distance - limit, 0)
+    reading = connection().pipeline()
+    reading.zadd(CLAIMS, {claim.id: _now_s() + LEASE_S}, xx=True)
+    reading.get(BLANKINGS)
+    reading.lrange(claim.key, -distance, -kept - 1)
+    _, blankings, entries = reading.execute()
+    return Batch(claim=claim, entries=entries, kept=kept, generation=int(blankings or 0))
+
+
+def is_current(batch: Batch) -> bool:
+    """Whether nothing was blanked since it was read."""
+    return int(connection().get(BLANKINGS) or 0) == batch.generation
 
 
 def acknowledge(batch: Batch) -> None:
@@ -149,11 +176,14 @@ def release(claim: Claim) -> None:
 def blank(is_meant: Callable[[bytes], bool]) -> int:
     """Put FORGOTTEN in the place of every waiting entry that is meant. Returns how many there were.
 
-    Nobody may be between reading a batch and storing it meanwhile; forgetting.py sees to that.
+    Nobody may be between is_current() and the commit meanwhile; forgetting.py sees to that.
     """
     # In a claim the places are stable.
     _claim_pending(lease_s=0)
-    return sum(_blank_in(claim, is_meant) for claim in claims())
+    blanked = sum(_blank_in(claim, is_meant) for claim in claims())
+    # Last, so that a batch is not current if a single mark came after it was read.
+    connection().incr(BLANKINGS)
+    return blanked
 
 
 def _blank_in(claim: Claim, is_meant: Callable[[bytes], bool]) -> int:

@@ -83,6 +83,19 @@ def test_the_log_does_not_remember_who(redis: Any, caplog: pytest.LogCaptureFixt
     assert "somebody-by-name" not in caplog.text
 
 
+@pytest.mark.django_db
+def test_a_batch_that_was_read_before_is_read_again(redis: Any) -> None:
+    queue.push([entry(), entry(user_id="u2")])
+    claim = queue.claim()
+    assert claim is not None
+    early = processing._sort_out(queue.read(claim, 9))
+    assert forget("u1").queued == 1
+    tally = processing.Tally()
+    processing._store_batch(early, tally)
+    assert UserAction.objects.get().user_id == "u2"
+    assert tally == processing.Tally(processed=1)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_batch_that_is_being_stored_is_waited_for(redis: Any) -> None:
     queue.push([entry()])
@@ -100,8 +113,7 @@ def test_a_batch_that_is_being_stored_is_waited_for(redis: Any) -> None:
             forget_nobody_meanwhile()
             batch = queue.read(claim, 9)
             forgetting = pool.submit(forget_elsewhere)
-            actions, _ = processing._sort_out(batch)
-            assert processing._store(actions) == 1
+            assert processing._store(processing._sort_out(batch).actions) == 1
             assert not forgetting.done()
         counts = forgetting.result(timeout=20)
     # It was in the database already and not yet acknowledged, so it was found in both places.

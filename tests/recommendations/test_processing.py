@@ -137,8 +137,7 @@ def test_the_same_batch_in_two_hands_is_stored_once(drain: Drain) -> None:
     queue.release(claim)
     assert drain().counts["processed"] == 3
     # The slow one wakes up.
-    actions, _ = processing._sort_out(slow)
-    assert processing._store(actions) == 0
+    assert processing._store(processing._sort_out(slow).actions) == 0
     queue.acknowledge(slow)
     assert UserAction.objects.count() == 3
 

@@ -64,6 +64,32 @@ def test_acknowledging_again_or_late_removes_nothing_more() -> None:
     assert queue.read(claimed(), 9).entries == [b"5"]
 
 
+def test_what_follows_a_batch_is_read_before_and_after_it_is_gone() -> None:
+    push(b"1", b"2", b"3", b"4", b"5")
+    first = queue.read(claimed(), 2)
+    second = queue.read_after(first, 2)
+    assert (second.entries, second.kept) == ([b"3", b"4"], 1)
+    queue.acknowledge(first)
+    assert queue.read_after(first, 2) == second
+    assert queue.read_again(second) == second
+    third = queue.read_after(second, 2)
+    assert (third.entries, third.kept) == ([b"5"], 0)
+    assert queue.read_again(first).entries == []
+    queue.acknowledge(second)
+    assert list(queue.read_again(third).numbered()) == list(third.numbered())
+
+
+def test_a_batch_is_current_until_something_is_blanked() -> None:
+    push(b"1", b"2")
+    batch = queue.read(claimed(), 2)
+    assert queue.is_current(batch)
+    assert queue.blank(lambda entry: entry == b"2") == 1
+    assert not queue.is_current(batch)
+    again = queue.read_again(batch)
+    assert again.entries == [b"1", queue.FORGOTTEN]
+    assert queue.is_current(again)
+
+
 def test_an_entry_keeps_its_id_and_equal_ones_have_different_ids() -> None:
     push(b"same", b"same", b"same")
     claim = claimed()
