@@ -28,6 +28,7 @@ from sites.admin import KIND_OF_STATE
 from sites.admin import KIND_OF_STATUS as KIND_OF_SYNC
 from sites.models import MonitoredSite, SyncLog
 from sites.platforms.money import exponent, to_units
+from soloboard.pipeline import pipeline
 from soloboard.sparkline import Point, Sparkline, draw
 
 State = MonitoredSite.State
@@ -73,6 +74,7 @@ def dashboard(request: HtmxRequest) -> HttpResponse:
         "summary": summary(cards),
         "last_sync": last_sync(),
         "periods": sync_health(now),
+        "pipeline": pipeline(now),
         "jobs": job_rows(),
     }
     if request.htmx:
