@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
-from soloboard.env import database, items, log_file, read_environment, switch
+from soloboard.env import database, items, log_file, read_environment, switch, weighted_kind
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = read_environment(BASE_DIR)
@@ -49,6 +49,7 @@ ACTION_WEIGHTS: dict[str, float] = {
     "save": 1.5,
     "purchase": 2.0,
     "dismiss": -1.5,
+    **dict(items(env, "ACTION_KINDS", weighted_kind, "listen:1.5,skip:-0.5")),
 }
 
 #: Serves the made-up figures of /demo/shop; `make run` switches it on.

@@ -72,7 +72,7 @@ class TestCheckQStash:
         call_command("init_qstash", stdout=StringIO())
         out = run("check_qstash")
         assert "✅ QStash client initialized successfully\n" in out
-        assert "✅ Found 1 existing schedule(s)\n" in out
+        assert f"✅ Found {len(list(registry))} existing schedule(s)\n" in out
 
     def test_each_wrong_setting_is_named_with_its_mend(
         self, settings: Settings, capsys: pytest.CaptureFixture[str]
@@ -108,7 +108,7 @@ class TestRunJob:
         ]
 
     def test_an_unknown_job_is_answered_with_those_there_are(self) -> None:
-        with pytest.raises(CommandError, match="there are: sync-sites"):
+        with pytest.raises(CommandError, match=r"there are: .*sync-sites"):
             run("run_job", "nothing")
 
     @pytest.mark.parametrize("payload", ["{", "[]", "text"])
