@@ -10,6 +10,7 @@ from recommendations import history, records
 from recommendations.core.fold_in import FoldIn
 from recommendations.core.interactions import Interactions
 from recommendations.core.ranking import score_spread
+from recommendations.forgetting import forget_nobody_meanwhile
 from recommendations.models import FACTORS, UserEmbedding
 from recommendations.versions import LearnedVersion
 from scheduling.run import Run
@@ -136,17 +137,26 @@ def blocks(due: Sequence[DueUser]) -> Iterator[list[DueUser]]:
 def store(learned: LearnedVersion, fold_in: FoldIn, block: Sequence[DueUser]) -> None:
     """Compute and write the vectors of a block, in place of those it has in this version."""
     users = [user.user_id for user in block]
+    # One transaction from the actions to the vectors made from them, so that what belongs together
+    # can be locked together.
+    with transaction.atomic():
+        forget_nobody_meanwhile()
+        rows = _compute(learned, fold_in, users)
+        rows["actions_used"] = [user.actions for user in block]
+        UserEmbedding.objects.filter(version=learned.version_id, user_id__in=users).delete()
+        records.write("user_embeddings", "user_id", users, rows)
+
+
+def _compute(learned: LearnedVersion, fold_in: FoldIn, users: Sequence[str]) -> records.Records:
+    """The rows of users without the numbers of their actions."""
     model = learned.model
     actions = history.read_users(learned.item_ids, users)
     interactions = Interactions.from_actions(actions, model.parameters.fold_in)
     vectors = fold_in.exact(interactions)
-    rows = records.blank(_FIELDS, len(block))
+    rows = records.blank(_FIELDS, len(users))
     rows["version_id"] = learned.version_id
     rows["vector"]["size"] = FACTORS
     rows["vector"]["values"] = vectors
-    rows["actions_used"] = [user.actions for user in block]
     rows["items_used"] = interactions.lengths
     rows["spread"] = score_spread(vectors, model.item_factors[model.touched])
-    with transaction.atomic():
-        UserEmbedding.objects.filter(version=learned.version_id, user_id__in=users).delete()
-        records.write("user_embeddings", "user_id", users, rows)
+    return rows

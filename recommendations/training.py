@@ -203,7 +203,7 @@ class Training:
         if not folded.finished:
             self._keep()
             return False
-        self.version.figures["index"] = asdict(item_index.make_good(self.version.pk))
+        self.version.figures["index"] = asdict(item_index.make_good(self.version.pk, self.run))
         switch_on(self.version)
         logger.info("user embedding: version %s is switched on", self.version.pk)
         return True

@@ -1,12 +1,17 @@
 """All settings. Each comes from the environment once (soloboard/env.py) and is read as settings.X."""
 
 import ipaddress
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
 from soloboard.env import database, items, log_file, read_environment, share, switch, weighted_kind
+
+# The matrices of recommendations are small, and the threads of OpenBLAS wait for each other longer than
+# they work as soon as something else runs beside them. Read when numpy is imported, which comes later.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = read_environment(BASE_DIR)

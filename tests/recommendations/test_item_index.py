@@ -3,6 +3,7 @@ import pytest
 
 from recommendations import item_index
 from recommendations.models import FACTORS, FactorVersion, ItemVector, UserEmbedding
+from tests.recommendations.tastes import run_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,7 +44,7 @@ def test_one_more_coordinate_makes_all_as_long_as_the_longest() -> None:
 
 def test_the_index_finds_the_largest_products() -> None:
     version = add_version()
-    found = item_index.make_good(version.pk)
+    found = item_index.make_good(version.pk, run_of())
     assert found.recall >= item_index.LEAST_RECALL
     assert found.effort in item_index.EFFORTS
 
@@ -59,7 +60,7 @@ def test_an_index_that_finds_the_wrong_ones_is_built_again_a_few_times() -> None
     random = np.random.default_rng(1)
     for stored in ItemVector.objects.all():
         ItemVector.objects.filter(pk=stored.pk).update(search=random.standard_normal(FACTORS + 1))
-    found = item_index.make_good(version.pk)
+    found = item_index.make_good(version.pk, run_of())
     assert found.rebuilds == 2
     assert found.recall < 0.5
 
