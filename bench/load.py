@@ -10,7 +10,8 @@ CONNECTIONS = 64
 #: Requests that a connection has under way at a time.
 DEPTH = 4
 LONGEST_WAIT_S = 60
-OK = b"HTTP/1.1 200 "
+#: 200 OK and 202 Accepted.
+OK = (b"HTTP/1.1 200 ", b"HTTP/1.1 202 ")
 END_OF_HEAD = b"\r\n\r\n"
 LENGTH = b"content-length:"
 
@@ -21,8 +22,9 @@ class Caller(asyncio.Protocol):
     idle: nothing is under way, or something went wrong; `failure` says what.
     """
 
-    def __init__(self, requests: Iterator[bytes]) -> None:
+    def __init__(self, requests: Iterator[bytes], depth: int) -> None:
         self._requests = requests
+        self._depth = depth
         self._under_way = 0
         self._received = b""
         self.idle = asyncio.Event()
@@ -33,7 +35,7 @@ class Caller(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def start(self) -> None:
-        for _ in range(DEPTH):
+        for _ in range(self._depth):
             self._send_next()
 
     def send(self, request: bytes) -> None:
@@ -80,12 +82,14 @@ def content_length(head: bytes) -> int:
 
 
 @asynccontextmanager
-async def callers(port: int, requests: Iterator[bytes]) -> AsyncIterator[list[Caller]]:
+async def callers(
+    port: int, requests: Iterator[bytes], *, connections: int = CONNECTIONS, depth: int = DEPTH
+) -> AsyncIterator[list[Caller]]:
     """Open the connections. Raises RuntimeError in the end if anything went wrong on one."""
     loop = asyncio.get_running_loop()
     opened = []
-    for _ in range(CONNECTIONS):
-        _, caller = await loop.create_connection(lambda: Caller(requests), "127.0.0.1", port)
+    for _ in range(connections):
+        _, caller = await loop.create_connection(lambda: Caller(requests, depth), "127.0.0.1", port)
         opened.append(caller)
     yield opened
     for caller in opened:
@@ -94,9 +98,11 @@ async def callers(port: int, requests: Iterator[bytes]) -> AsyncIterator[list[Ca
             raise RuntimeError(caller.failure)
 
 
-async def send_all(port: int, requests: Iterable[bytes]) -> float:
+async def send_all(
+    port: int, requests: Iterable[bytes], *, connections: int = CONNECTIONS, depth: int = DEPTH
+) -> float:
     """Send the next request whenever one is answered. Returns how many seconds they all took."""
-    async with callers(port, iter(requests)) as opened:
+    async with callers(port, iter(requests), connections=connections, depth=depth) as opened:
         started = time.perf_counter()
         for caller in opened:
             caller.start()

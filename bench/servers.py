@@ -6,36 +6,48 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from soloboard.local.postgres import Postgres
 from soloboard.local.state import State
+from soloboard.local.valkey import Valkey
 from soloboard.local.web import Web
 from tests.services import SETTINGS
 
-#: Nothing answers there: no benchmark needs Redis, but the settings want an address.
+#: Nothing answers there: most benchmarks need no Redis, but the settings want an address.
 NO_REDIS = "redis://127.0.0.1:1/0"
 SLOW_SERVER = Path(__file__).with_name("slow_server.py")
 
 
 @contextmanager
-def board(settings_module: str = "soloboard.settings") -> Iterator[dict[str, str]]:
+def board(
+    settings_module: str = "soloboard.settings", *, redis: bool = False
+) -> Iterator[dict[str, str]]:
     """Set Django up on an empty database, kept as safely as that of `make run`.
 
+    redis: whether a Valkey is started too.
     Yields the environment for further processes of the same board.
     """
     with tempfile.TemporaryDirectory(prefix="soloboard-bench-") as directory:
         state = State(Path(directory))
         state.create()
-        postgres = Postgres(state)
-        process = postgres.start()
-        try:
-            process.wait_until(postgres.is_ready)
+        with ExitStack() as stack:
+            services: list[Postgres | Valkey] = [Postgres(state)]
+            if redis:
+                services.append(Valkey(state))
+            for service in services:
+                process = service.start()
+                stack.callback(process.stop)
+                process.wait_until(service.is_ready)
             environment = {
                 **SETTINGS,
-                **postgres.variables(),
                 "REDIS_URL": NO_REDIS,
+                **{
+                    name: value
+                    for service in services
+                    for name, value in service.variables().items()
+                },
                 "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8",
                 "LOG_FILE": str(state.log / "app.log"),
                 "DJANGO_SETTINGS_MODULE": settings_module,
@@ -43,8 +55,6 @@ def board(settings_module: str = "soloboard.settings") -> Iterator[dict[str, str
             os.environ.update(environment)
             _set_up_django()
             yield environment
-        finally:
-            process.stop()
 
 
 def _set_up_django() -> None:

@@ -6,20 +6,21 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from cron_descriptor import CasingTypeEnum, Options, get_description
 from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from scheduling import sync
-from scheduling.cron import DESCRIPTORS
-from scheduling.forms import ScheduledJobForm, pretty_json
+from scheduling.cron import in_words
+from scheduling.forms import ScheduledJobForm, cost_context, pretty_json
 from scheduling.models import JobRun, ScheduledJob
 from scheduling.qstash import QStashProblem
 
@@ -76,10 +77,23 @@ class ScheduledJobAdmin(admin.ModelAdmin):
         kwargs["fields"] = None
         return super().get_form(request, obj, change=change, **kwargs)
 
+    def get_urls(self) -> list[URLPattern]:
+        cost = path(
+            "cost", self.admin_site.admin_view(self.cost), name="scheduling_scheduledjob_cost"
+        )
+        return [cost, *super().get_urls()]
+
+    def cost(self, request: HttpRequest) -> HttpResponse:
+        """What the cadence ?cron= costs, for the form while it is typed. row: left out of the others."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        context = cost_context(request.GET.get("cron", ""), request.GET.get("row", ""))
+        return render(request, "scheduling/_cost.html", context)
+
     @admin.display(description="When", ordering="cron")
     def when(self, job: ScheduledJob) -> SafeString:
         zone = "" if job.timezone == "UTC" else f" ({job.timezone})"
-        return format_html("{}{}<br><code>{}</code>", cron_in_words(job.cron), zone, job.cron)
+        return format_html("{}{}<br><code>{}</code>", in_words(job.cron), zone, job.cron)
 
     @admin.display(description="Next")
     def next_fire(self, job: ScheduledJob) -> SafeString | str:
@@ -93,7 +107,8 @@ class ScheduledJobAdmin(admin.ModelAdmin):
         if not job.pk:
             return "Shown once the schedule is saved."
         instants = job.next_fire_times(NEXT_FIRE_TIMES)
-        rows = [(_at(instant, job.timezone),) for instant in instants]
+        clock = "%H:%M:%S" if job.has_ticks else "%H:%M"
+        rows = [(_at(instant, job.timezone, clock),) for instant in instants]
         return (
             format_html_join(SafeString("<br>"), "{}", rows)
             if rows
@@ -239,16 +254,9 @@ def push_pill(job: ScheduledJob) -> SafeString:
     return pill("older version" if job.pushed_at else "not pushed", kind="warn")
 
 
-def cron_in_words(cron: str) -> str:
-    options = Options()
-    options.casing_type = CasingTypeEnum.Sentence
-    options.use_24hour_time_format = True
-    return str(get_description(DESCRIPTORS.get(cron.strip(), cron), options))
-
-
-def _at(instant: datetime, zone_name: str) -> str:
-    local = f"{instant.astimezone(ZoneInfo(zone_name)):%a %d %b %Y %H:%M %Z}"
-    return local if zone_name == "UTC" else f"{local} ({instant:%H:%M} UTC)"
+def _at(instant: datetime, zone_name: str, clock: str) -> str:
+    local = instant.astimezone(ZoneInfo(zone_name)).strftime(f"%a %d %b %Y {clock} %Z")
+    return local if zone_name == "UTC" else f"{local} ({instant.strftime(clock)} UTC)"
 
 
 def _text(error: Exception) -> str:

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from scheduling import sync
 from scheduling.models import JobRun, ScheduledJob
+from scheduling.tariffs import messages_per_day
 from scheduling.validators import validate_headers
 
 
@@ -29,6 +30,7 @@ class ScheduledJobSerializer(serializers.ModelSerializer):
     schedule_id = serializers.CharField(read_only=True)
     is_pushed = serializers.BooleanField(read_only=True)
     next_fire_times = serializers.SerializerMethodField()
+    messages_per_day = serializers.SerializerMethodField()
 
     class Meta:
         model = ScheduledJob
@@ -36,7 +38,8 @@ class ScheduledJobSerializer(serializers.ModelSerializer):
             "key", "name", "description", "job_key", "url", "method", "headers", "secret_headers",
             "secret_header_names", "body", "cron", "timezone", "retries", "retry_delay_ms", "timeout_s",
             "callback_url", "failure_callback_url", "label", "enabled", "schedule_id", "is_pushed", "push_status",
-            "push_error", "pushed_at", "next_fire_times", "created_at", "updated_at",
+            "push_error", "pushed_at", "next_fire_times", "messages_per_day",
+            "created_at", "updated_at",
         ]  # fmt: skip
         read_only_fields = ["push_status", "push_error", "pushed_at"]
 
@@ -45,6 +48,10 @@ class ScheduledJobSerializer(serializers.ModelSerializer):
 
     def get_next_fire_times(self, job: ScheduledJob) -> list[str]:
         return [instant.isoformat() for instant in job.next_fire_times(3)]
+
+    def get_messages_per_day(self, job: ScheduledJob) -> int:
+        """Of the cadence at QStash, without retries; 0 while it is paused."""
+        return messages_per_day(job.cron) if job.enabled else 0
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         # The rules of the model, so that the API and the admin refuse the same things in the same

@@ -7,6 +7,10 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 
+from scheduling.cron import CronError
+from scheduling.cron import parse as parse_cron
+from scheduling.registry import registry
+
 MIN_SECRET_LENGTH = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: What Upstash's development server and ours use when nothing else is set: known to everybody.
@@ -146,3 +150,20 @@ def check_schedule_prefix(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register()
+def check_proposed_cadences(**kwargs: Any) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    for job in registry:
+        try:
+            parse_cron(job.cron)
+        except CronError as error:
+            messages.append(
+                Error(
+                    f"The job {job.key} proposes a cadence that is none. {error}",
+                    hint="Mend cron= in its decorator.",
+                    id="scheduling.E010",
+                )
+            )
+    return messages

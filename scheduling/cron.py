@@ -1,10 +1,11 @@
-"""Cron as QStash reads it: five fields, a time zone, and what a clock change does to them.
+"""Cron as QStash reads it, with an optional field of seconds in front, which QStash does not know.
 
 QStash's messages and its `CRON_TZ=` prefix are those of Go's robfig/cron v3, so this follows that
 parser (github.com/robfig/cron, parser.go and spec.go): names in any case, `N/step` runs to the end
 of the range, `?` means `*`, weekdays are 0 to 6, and a day matches by day of month *or* weekday
 when both are restricted. A local time that a clock change skips does not fire; one that it repeats
-fires twice.
+fires twice. Six fields are read as robfig's parser reads them WithSeconds: second minute hour day
+month weekday.
 """
 
 import calendar
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
+
+from cron_descriptor import CasingTypeEnum, FormatError, Options, get_description
 
 MONTH_NAMES = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 WEEKDAY_NAMES = {
@@ -92,6 +95,7 @@ class _Field:
         )
 
 
+SECOND = _Field(name="second", low=0, high=59, names={})
 MINUTE = _Field(name="minute", low=0, high=59, names={})
 HOUR = _Field(name="hour", low=0, high=23, names={})
 DAY = _Field(name="day of month", low=1, high=31, names={})
@@ -103,6 +107,7 @@ WEEKDAY = _Field(name="weekday", low=0, high=6, names=WEEKDAY_NAMES)
 class Cron:
     """A parsed expression. Build it with `parse`."""
 
+    seconds: frozenset[int]
     minutes: frozenset[int]
     hours: frozenset[int]
     days: frozenset[int]
@@ -111,16 +116,23 @@ class Cron:
     any_day: bool
     any_weekday: bool
 
+    @property
+    def fires_within_minutes(self) -> bool:
+        """Whether it fires at other seconds than 0, which a schedule of QStash cannot."""
+        return self.seconds != {0}
+
     def fire_times(self, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
         """Yield the instants after `after` (aware) at which it fires, in UTC and in order.
 
         Endless, except for an expression that names no existing day, such as 30 February.
         """
+        # Clock changes happen between minutes, so a minute's seconds follow one another everywhere.
+        offsets = [timedelta(seconds=second) for second in sorted(self.seconds)]
         start = after.astimezone(zone)
         for day in self._days_from(start.date()):
-            for instant in self._instants(day, zone):
-                if instant > after:
-                    yield instant
+            for minute in self._minutes(day, zone):
+                if minute + offsets[-1] > after:
+                    yield from (minute + offset for offset in offsets if minute + offset > after)
 
     def next(self, zone: ZoneInfo, after: datetime, count: int) -> list[datetime]:
         """The next `count` instants in UTC; fewer only when it never fires again."""
@@ -129,12 +141,12 @@ class Cron:
     def _days_from(self, day: date) -> Iterator[date]:
         last_match = day
         while (day - last_match).days <= SEARCH_DAYS and day.year < date.max.year:
-            if self._matches(day):
+            if self.matches_day(day):
                 last_match = day
                 yield day
             day += timedelta(days=1)
 
-    def _matches(self, day: date) -> bool:
+    def matches_day(self, day: date) -> bool:
         if day.month not in self.months:
             return False
         by_day = day.day in self.days
@@ -143,8 +155,8 @@ class Cron:
             return by_day and by_weekday
         return by_day or by_weekday
 
-    def _instants(self, day: date, zone: ZoneInfo) -> Iterable[datetime]:
-        """The instants of one local day in order."""
+    def _minutes(self, day: date, zone: ZoneInfo) -> Iterable[datetime]:
+        """The minutes of one local day that hold an instant, in order."""
         times = itertools.product(sorted(self.hours), sorted(self.minutes))
         local_times = (datetime.combine(day, time(hour, minute)) for hour, minute in times)
         midnight = datetime.combine(day, time(), zone)
@@ -157,19 +169,25 @@ class Cron:
 
 
 def parse(text: str) -> Cron:
-    """Parse five fields or a descriptor such as @hourly. Raises CronError with what is allowed."""
+    """Parse five fields, six with the seconds first, or a descriptor such as @hourly.
+
+    Raises CronError with what is allowed.
+    """
     fields = _expand(text).split()
-    if len(fields) != 5:
+    if len(fields) not in (5, 6):
         raise CronError(
-            f"A schedule has five fields (minute hour day month weekday), for instance */15 * * * *; "
-            f"{text.strip()!r} has {len(fields)}."
+            f"A schedule has five fields (minute hour day month weekday), for instance */15 * * * *, "
+            f"or six with the second in front: */5 * * * * *; {text.strip()!r} has {len(fields)}."
         )
-    minutes, _ = MINUTE.parse(fields[0])
-    hours, _ = HOUR.parse(fields[1])
-    days, any_day = DAY.parse(fields[2])
-    months, _ = MONTH.parse(fields[3])
-    weekdays, any_weekday = WEEKDAY.parse(fields[4])
+    seconds, _ = SECOND.parse(fields[0] if len(fields) == 6 else "0")
+    *_, minute, hour, day, month, weekday = fields
+    minutes, _ = MINUTE.parse(minute)
+    hours, _ = HOUR.parse(hour)
+    days, any_day = DAY.parse(day)
+    months, _ = MONTH.parse(month)
+    weekdays, any_weekday = WEEKDAY.parse(weekday)
     return Cron(
+        seconds=seconds,
         minutes=minutes,
         hours=hours,
         days=days,
@@ -178,6 +196,25 @@ def parse(text: str) -> Cron:
         any_day=any_day,
         any_weekday=any_weekday,
     )
+
+
+def without_seconds(text: str) -> str:
+    """The expression of the minutes in which this one fires, as QStash takes it."""
+    fields = text.split()
+    return " ".join(fields[1:]) if len(fields) == 6 else text
+
+
+def in_words(text: str) -> str:
+    """Tell a valid expression in English: `Every 15 minutes`. One that nobody writes, such as
+    `* * * * *,*`, stays as it is.
+    """
+    options = Options()
+    options.casing_type = CasingTypeEnum.Sentence
+    options.use_24hour_time_format = True
+    try:
+        return str(get_description(_expand(text), options))
+    except FormatError:
+        return text
 
 
 def _expand(text: str) -> str:

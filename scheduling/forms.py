@@ -6,13 +6,15 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 
+from scheduling.cron import CronError, in_words
 from scheduling.durations import DurationError, format_duration, parse_duration_s
 from scheduling.headers import HeaderError, format_headers, parse_headers
 from scheduling.models import ScheduledJob
 from scheduling.registry import registry
+from scheduling.tariffs import TARIFFS, messages_per_day, share_of, volume_of
 
-MASK = "••••••"
 MASK = "••••••"
 STORED = "Stored, and never shown again: {masked}. A line here replaces or adds one; 'Name:' alone removes it."
 NOT_STORED = "One 'Name: value' a line. Encrypted, and never shown again."
@@ -20,6 +22,11 @@ NOT_STORED = "One 'Name: value' a line. Encrypted, and never shown again."
 
 #: Offered while typing; any other expression may be typed as well.
 CADENCES = (
+    ("*/5 * * * * *", "every 5 seconds"),
+    ("*/10 * * * * *", "every 10 seconds"),
+    ("*/15 * * * * *", "every 15 seconds"),
+    ("*/30 * * * * *", "every 30 seconds"),
+    ("* * * * *", "every minute"),
     ("*/5 * * * *", "every 5 minutes"),
     ("*/10 * * * *", "every 10 minutes"),
     ("*/15 * * * *", "every 15 minutes"),
@@ -29,14 +36,50 @@ CADENCES = (
 
 
 class CadenceInput(forms.TextInput):
-    """A text field that offers the usual cadences."""
+    """A text field that offers the usual cadences and tells what the one in it costs.
+
+    row: the id of the edited schedule, or "".
+    """
 
     template_name = "scheduling/cadence.html"
+    row: int | str = ""
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, value, {**(attrs or {}), "list": f"{name}-cadences"})
-        context["widget"]["cadences"] = CADENCES
-        return context
+        context["widget"]["cadences"] = [
+            (cron, f"{words}: {messages_per_day(cron):,} messages a day")
+            for cron, words in CADENCES
+        ]
+        cost_url = reverse("admin:scheduling_scheduledjob_cost")
+        return {
+            **context,
+            "cost_url": f"{cost_url}?row={self.row}",
+            **cost_context(value, self.row),
+        }
+
+
+def cost_context(cron: str | None, row: int | str) -> dict[str, Any]:
+    """What a cadence costs on each plan, for scheduling/_cost.html; empty before one is typed.
+
+    row: the id of the schedule that is to have it, or "" for a new one.
+    """
+    if not (cron and cron.strip()):
+        return {}
+    try:
+        volume = volume_of(cron)
+    except CronError as error:
+        return {"problem": str(error)}
+    others = ScheduledJob.objects.filter(enabled=True)
+    if str(row).isdecimal():
+        others = others.exclude(pk=int(row))
+    crons = list(others.values_list("cron", flat=True))
+    return {
+        "words": in_words(cron),
+        "volume": volume,
+        "plans": [(tariff, *share_of(tariff, volume)) for tariff in TARIFFS.values()],
+        "others": len(crons),
+        "together": volume.per_day + sum(map(messages_per_day, crons)),
+    }
 
 
 class DurationField(forms.Field):
@@ -96,6 +139,7 @@ class ScheduledJobForm(forms.ModelForm):
             ("", "— an address —"),
             *((job.key, job.name) for job in registry),
         ]
+        self.fields["cron"].widget.row = self.instance.pk or ""
         # Django would write them as Get and Post.
         methods = [(method, method) for method in ScheduledJob.Method.values]
         self.fields["method"].choices = methods  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from django.utils.crypto import salted_hmac
 
 from encryption.fields import EncryptedDictField
 from scheduling.cron import parse as parse_cron
+from scheduling.cron import without_seconds
 from scheduling.registry import Job, registry
 from scheduling.validators import (
     validate_cron,
@@ -27,6 +28,9 @@ from scheduling.validators import (
 
 #: QStash lets a request take two hours at the most on its pay-as-you-go plan.
 MAX_TIMEOUT_S = 2 * 3600
+#: A call that publishes the ticks of a minute does little. With the grace of its lease this stays
+#: below a minute, so that one whose process died does not hold up the next.
+MINUTE_TIMEOUT_S = 25
 
 
 class ScheduledJob(models.Model):
@@ -81,7 +85,8 @@ class ScheduledJob(models.Model):
         max_length=120,
         validators=[validate_cron],
         help_text="Minute hour day month weekday: */15 * * * * is every 15 minutes, 30 7 * * MON-FRI is 7:30 on "
-        "working days, 5-59/15 * * * * is 5, 20, 35 and 50 past.",
+        "working days, 5-59/15 * * * * is 5, 20, 35 and 50 past. Seconds come in front: */5 * * * * * is "
+        "every 5 seconds.",
     )
     timezone = models.CharField(
         max_length=64,
@@ -136,6 +141,11 @@ class ScheduledJob(models.Model):
     push_error = models.TextField(blank=True, editable=False)
     pushed_at = models.DateTimeField(null=True, editable=False)
     pushed_fingerprint = models.CharField(max_length=64, blank=True, editable=False)
+    ticked_until = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="Up to here its ticks are published, where it fires within minutes.",
+    )
 
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -179,6 +189,31 @@ class ScheduledJob(models.Model):
     def cron_with_zone(self) -> str:
         return self.cron if self.timezone == "UTC" else f"CRON_TZ={self.timezone} {self.cron}"
 
+    @property
+    def has_ticks(self) -> bool:
+        """Whether it fires within minutes; QStash then has another schedule than this row says."""
+        return parse_cron(self.cron).fires_within_minutes
+
+    def schedule_at_qstash(self) -> "ScheduledJob":
+        """What stands at QStash for this row: the row, or the call of each minute that holds ticks.
+
+        The second is never saved. It tells an outside address's headers and body to nobody.
+        """
+        if not self.has_ticks:
+            return self
+        return ScheduledJob(
+            key=self.key,
+            url=f"{settings.APP_URL}/api/{ticks_path(self.key)}",
+            headers=self.sent_headers() if self.job_key else {},
+            cron=without_seconds(self.cron),
+            timezone=self.timezone,
+            retries=self.retries,
+            retry_delay_ms=self.retry_delay_ms,
+            timeout_s=MINUTE_TIMEOUT_S,
+            label=self.label,
+            enabled=self.enabled,
+        )
+
     def next_fire_times(self, count: int, after: datetime | None = None) -> list[datetime]:
         """The next instants in UTC; empty while it is disabled."""
         if not self.enabled:
@@ -204,6 +239,8 @@ class ScheduledJob(models.Model):
             self.retries, self.retry_delay_ms, self.timeout_s, self.callback_url, self.failure_callback_url,
             self.label, self.enabled, settings.QSTASH_URL,
         ]  # fmt: skip
+        if self.has_ticks:
+            parts.append(self.schedule_at_qstash().destination)
         text = json.dumps(parts, sort_keys=True)
         return salted_hmac("scheduling.fingerprint", text, algorithm="sha256").hexdigest()
 
@@ -261,6 +298,11 @@ def webhook_url(job: Job) -> str:
     return f"{settings.APP_URL}/api/{job.path}"
 
 
+def ticks_path(key: str) -> str:
+    """Where QStash calls once a minute for the ticks of a schedule, below /api/."""
+    return f"ticks/{key}"
+
+
 class ScheduleRemoval(models.Model):
     """A schedule that QStash must forget, remembered until it has."""
 
@@ -281,6 +323,7 @@ class JobRun(models.Model):
 
     class Trigger(models.TextChoices):
         SCHEDULE = "schedule", "schedule"
+        MINUTE = "minute", "minute call"
         REDELIVERY = "redelivery", "redelivery"
         CONTINUATION = "continuation", "continuation"
         ADMIN = "admin", "admin"
@@ -294,7 +337,9 @@ class JobRun(models.Model):
         SKIPPED = "skipped", "skipped"
         ABANDONED = "abandoned", "abandoned"
 
-    job_key = models.CharField("job", max_length=80)
+    job_key = models.CharField(
+        "job", max_length=100, help_text="Or the path of a call that runs no job, such as ticks/…."
+    )
     trigger = models.CharField(max_length=12, choices=Trigger)
     caller = models.CharField(max_length=150, blank=True, help_text="Who asked for it.")
     message_id = models.CharField(max_length=200, blank=True)

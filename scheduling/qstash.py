@@ -4,14 +4,16 @@ to do.
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
 from django.conf import settings
 from qstash.errors import QStashError, RateLimitExceededError
 from qstash.http import HttpClient
-from qstash.message import MessageApi, PublishResponse
+from qstash.message import BatchResponse, MessageApi, PublishResponse
 from qstash.schedule import Schedule, ScheduleApi
 
 from scheduling.models import JobRun, ScheduledJob
@@ -21,10 +23,25 @@ logger = logging.getLogger(__name__)
 #: The SDK waits 10 minutes for an answer and tries six times; a save in the admin has three seconds
 #: for an upsert and a pause on one connection.
 TIMEOUT = httpx.Timeout(0.9, connect=1.1)
+#: Where nobody waits in front of a page. Both together stay below MINUTE_TIMEOUT_S.
+PATIENT_TIMEOUT = httpx.Timeout(10, connect=5)
 
 #: Carried by messages of ours, so that a run knows why it was asked for.
 TRIGGER_HEADER = "SoloBoard-Trigger"
 CALLER_HEADER = "SoloBoard-Caller"
+#: QStash names the schedule of a call only where it made the call itself.
+SCHEDULE_HEADER = "SoloBoard-Schedule"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """A run of a schedule that its call of the minute publishes.
+
+    at: a whole second, in UTC.
+    """
+
+    at: datetime
+    retries: int
 
 
 class QStashProblem(Exception):
@@ -42,9 +59,9 @@ class QStashRefused(QStashProblem):
 class _BoundedHttpClient(HttpClient):
     """The SDK's transport with our time limits and without its half minute of retries."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: httpx.Timeout) -> None:
         super().__init__(settings.QSTASH_TOKEN.strip(), False, settings.QSTASH_URL)
-        self._client.timeout = TIMEOUT
+        self._client.timeout = timeout
 
     def close(self) -> None:
         self._client.close()
@@ -62,21 +79,22 @@ class QStash:
             return self._schedules.list()
 
     def upsert_schedule(self, job: ScheduledJob) -> None:
-        """Make the schedule at QStash equal to the row. It replaces whatever stands there under its
-        id.
+        """Make the schedule at QStash what the row asks for. It replaces whatever stands there under
+        its id.
         """
+        schedule = job.schedule_at_qstash()
         with _translated_errors():
             self._schedules.create(
                 schedule_id=job.schedule_id,
-                destination=job.destination,
-                cron=job.cron_with_zone,
-                **_delivery_options(job),
+                destination=schedule.destination,
+                cron=schedule.cron_with_zone,
+                **_delivery_options(schedule),
             )
             if job.enabled:
                 self._schedules.resume(job.schedule_id)
             else:
                 self._schedules.pause(job.schedule_id)
-        logger.info("QStash schedule %s pushed (%s)", job.schedule_id, job.cron_with_zone)
+        logger.info("QStash schedule %s pushed (%s)", job.schedule_id, schedule.cron_with_zone)
 
     def delete_schedule(self, schedule_id: str) -> None:
         """Remove a schedule. One that is not there is removed already."""
@@ -112,11 +130,22 @@ class QStash:
         logger.info("QStash message %s published for %s", response.message_id, job.key)
         return response.message_id
 
+    def publish_ticks(self, job: ScheduledJob, ticks: Sequence[Tick]) -> int:
+        """Send a message for each tick, in one call, to be delivered at its instant.
+
+        Returns how many QStash did not have yet: a tick is known by its schedule and its instant.
+        """
+        with _translated_errors():
+            receipts = self._messages.batch([_tick_message(job, tick) for tick in ticks])
+        new = [it for it in receipts if isinstance(it, BatchResponse) and not it.deduplicated]
+        logger.info("QStash took %s of %s ticks of %s", len(new), len(ticks), job.key)
+        return len(new)
+
 
 @contextlib.contextmanager
-def connect() -> Iterator[QStash]:
+def connect(timeout: httpx.Timeout = TIMEOUT) -> Iterator[QStash]:
     """Open a connection for a few calls. Each raises QStashAway or QStashRefused."""
-    http = _BoundedHttpClient()
+    http = _BoundedHttpClient(timeout)
     try:
         yield QStash(http)
     finally:
@@ -136,6 +165,21 @@ def _delivery_options(job: ScheduledJob) -> dict[str, Any]:
         "callback": job.callback_url or None,
         "failure_callback": job.failure_callback_url or None,
         "label": job.label or None,
+    }
+
+
+def _tick_message(job: ScheduledJob, tick: Tick) -> Any:
+    options = _delivery_options(job)
+    options["headers"] |= {
+        TRIGGER_HEADER: str(JobRun.Trigger.SCHEDULE),
+        SCHEDULE_HEADER: job.schedule_id,
+    }
+    return {
+        **options,
+        "url": job.destination,
+        "retries": tick.retries,
+        "not_before": int(tick.at.timestamp()),
+        "deduplication_id": f"{job.schedule_id}-{tick.at:%Y%m%dT%H%M%SZ}",
     }
 
 

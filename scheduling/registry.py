@@ -25,7 +25,7 @@ class Job:
     path: where its webhook lives below /api/, without slashes at the ends. Jobs may share a path
         when their bodies hold different values of `action`.
     method: of its schedule. A POST runs it in any case, a GET only where this says so.
-    cron: five fields, in `timezone`.
+    cron: five fields, or six with the seconds in front, in `timezone`.
     retry_delay_ms: QStash's expression for the wait before a retry, in milliseconds; "" for its own
         back-off.
     timeout_s: seconds until QStash gives up waiting, and so the time a run may take.

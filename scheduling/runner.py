@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from scheduling.errors import PayloadRefused, RetryLater
 from scheduling.models import JobRun, ScheduledJob
 from scheduling.registry import Job
+from scheduling.retention import prune_when_due
 from scheduling.run import JobResult, Report, Run
 
 logger = logging.getLogger(__name__)
@@ -83,12 +84,14 @@ def run_job(job: Job, call: Call) -> Outcome:
     if isinstance(claimed, Outcome):
         return claimed
     try:
-        return _execute(job, call, claimed)
+        outcome = _execute(job, call, claimed)
     except BaseException:
         # Ctrl-C in a command or a worker that is told to stop: without this the row would hold the
         # job's place until its lease ends.
         _close(claimed, status=JobRun.Status.FAILED, error="Interrupted.")
         raise
+    prune_when_due()
+    return outcome
 
 
 def record_refusal(job_key: str, call: Call, error: str) -> None:

@@ -144,6 +144,7 @@ class Plan:
     """What would make QStash equal to the rows, in names that a person reads.
 
     create: default schedules that have no row yet.
+    change: rows that get another cadence, with both.
     push: rows that QStash lacks or has in another version, each with what differs.
     remove: schedules whose rows were deleted.
     unchanged: rows that QStash has as they are.
@@ -152,6 +153,7 @@ class Plan:
     """
 
     create: list[str] = field(default_factory=list)
+    change: dict[str, str] = field(default_factory=dict)
     push: dict[str, str] = field(default_factory=dict)
     remove: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
@@ -159,11 +161,14 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.create or self.push or self.remove)
+        return not (self.create or self.change or self.push or self.remove)
 
 
-def make_plan() -> Plan:
-    """Compare the rows with QStash. Changes nothing. Raises QStashProblem."""
+def make_plan(cadences: Mapping[str, str] | None = None) -> Plan:
+    """Compare the rows with QStash. Changes nothing. Raises QStashProblem.
+
+    cadences: what rows are to have in place of their own, and new ones in place of the proposed.
+    """
     with connect() as qstash:
         remote = {schedule.schedule_id: schedule for schedule in qstash.list_schedules()}
     plan = Plan(create=[job.key for job in _jobs_without_row()])
@@ -171,7 +176,10 @@ def make_plan() -> Plan:
     rows = list(ScheduledJob.objects.all())
     for row in rows:
         difference = _difference(row, remote.get(row.schedule_id))
-        if difference:
+        cron = (cadences or {}).get(row.key, row.cron)
+        if cron != row.cron:
+            plan.change[row.key] = f"{row.cron} becomes {cron}"
+        elif difference:
             plan.push[row.key] = difference
         else:
             plan.unchanged.append(row.key)
@@ -186,17 +194,23 @@ def make_plan() -> Plan:
     return plan
 
 
-def reconcile() -> Plan:
+def reconcile(cadences: Mapping[str, str] | None = None) -> Plan:
     """Create the default rows, push what differs, remove what was deleted. Returns what it set out
     to do.
 
+    cadences: as for `make_plan`.
     Running it again changes nothing. Raises QStashProblem when QStash cannot even be asked; what
     fails after that stands on the rows.
     """
-    plan = make_plan()
-    created = [_create_row(registry[key]) for key in plan.create]
-    differing = ScheduledJob.objects.filter(key__in=plan.push).values_list("pk", flat=True)
-    push_all([*differing, *created])
+    cadences = cadences or {}
+    plan = make_plan(cadences)
+    for key in plan.change:
+        # By a queryset, which sends no signal: all rows are pushed on one connection.
+        ScheduledJob.objects.filter(key=key).update(cron=cadences[key], updated_at=timezone.now())
+    created = [_create_row(registry[key], cadences.get(key)) for key in plan.create]
+    differing = [*plan.push, *plan.change]
+    differing_ids = ScheduledJob.objects.filter(key__in=differing).values_list("pk", flat=True)
+    push_all([*differing_ids, *created])
     with connect() as qstash:
         for schedule_id in plan.remove:
             _remove(qstash, schedule_id)
@@ -208,8 +222,9 @@ def _jobs_without_row() -> list[Job]:
     return [job for job in registry if job.key not in keys]
 
 
-def _create_row(job: Job) -> int:
+def _create_row(job: Job, cron: str | None) -> int:
     row = default_row(job)
+    row.cron = cron or row.cron
     row.full_clean()
     # Not saved with its signal: the caller pushes all rows on one connection.
     ScheduledJob.objects.bulk_create([row])
@@ -223,18 +238,19 @@ def _difference(row: ScheduledJob, remote: Schedule | None) -> str:
     if not row.is_pushed:
         return "edited since the last push" if row.pushed_at else "never pushed"
     headers = {name.lower(): values for name, values in (remote.headers or {}).items()}
+    wanted = row.schedule_at_qstash()
     compared = {
-        "address": (row.destination, remote.destination),
-        "cron": (row.cron_with_zone, remote.cron),
-        "method": (row.method, remote.method),
-        "body": (row.body, remote.body or ""),
-        "retries": (row.retries, remote.retries),
-        "retry delay": (row.retry_delay_ms, remote.retry_delay_expression or ""),
-        "callback": (row.callback_url, remote.callback or ""),
-        "failure callback": (row.failure_callback_url, remote.failure_callback or ""),
-        "pause": (not row.enabled, remote.paused),
+        "address": (wanted.destination, remote.destination),
+        "cron": (wanted.cron_with_zone, remote.cron),
+        "method": (wanted.method, remote.method),
+        "body": (wanted.body, remote.body or ""),
+        "retries": (wanted.retries, remote.retries),
+        "retry delay": (wanted.retry_delay_ms, remote.retry_delay_expression or ""),
+        "callback": (wanted.callback_url, remote.callback or ""),
+        "failure callback": (wanted.failure_callback_url, remote.failure_callback or ""),
+        "pause": (not wanted.enabled, remote.paused),
         "headers": (
-            {name.lower(): [value] for name, value in row.sent_headers().items()},
+            {name.lower(): [value] for name, value in wanted.sent_headers().items()},
             {name: values for name, values in headers.items() if name != "content-type"},
         ),
     }

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -21,12 +22,13 @@ from scheduling.authentication import (
 )
 from scheduling.errors import PayloadRefused
 from scheduling.models import JobRun
-from scheduling.qstash import CALLER_HEADER, TRIGGER_HEADER, QStashProblem
+from scheduling.qstash import CALLER_HEADER, SCHEDULE_HEADER, TRIGGER_HEADER, QStashProblem
 from scheduling.registry import Job, registry
 from scheduling.responses import answer_outcome, refusal
 from scheduling.runner import Call, Outcome, record_refusal, run_job
 from scheduling.signatures import Signature
 from scheduling.sync import Plan, make_plan, publish_payload, reconcile
+from scheduling.ticks import minute_job
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,26 @@ class JobWebhook(APIView):
         """What a call is recorded under that names no job: the path, where there are several."""
         jobs = registry.at(self.path)
         return jobs[0].key if len(jobs) == 1 else self.path
+
+
+class MinuteWebhook(APIView):
+    """Publishes the ticks of a schedule that fires within minutes.
+
+    QStash calls it once in each of those minutes. It has an address of its own, because that is what
+    the signature covers: a captured tick cannot be turned into such a call, nor the other way round.
+    """
+
+    authentication_classes = WEBHOOK_AUTHENTICATION
+    permission_classes = [IsTrustedCaller]
+    http_method_names = ["post", "options"]
+
+    @extend_schema(request=None, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request, key: str) -> Response:
+        call = _read_call(request, {})
+        if is_from_qstash(request):
+            call = replace(call, trigger=JobRun.Trigger.MINUTE)
+        outcome = run_job(minute_job(key), call)
+        return answer_outcome(outcome, to_qstash=is_from_qstash(request))
 
 
 class InitView(APIView):
@@ -154,7 +176,7 @@ def _read_call(request: Request, payload: dict[str, Any]) -> Call:
         payload=payload,
         message_id=headers.get(MESSAGE_ID_HEADER, "")[:200],
         signature_id=signature.id[:200],
-        schedule_id=headers.get("Upstash-Schedule-Id", "")[:200],
+        schedule_id=headers.get("Upstash-Schedule-Id", headers.get(SCHEDULE_HEADER, ""))[:200],
         attempt=attempt,
     )
 
@@ -194,6 +216,7 @@ def _describe(job: Job) -> dict[str, Any]:
 def _plan_body(plan: Plan) -> dict[str, Any]:
     return {
         "create": plan.create,
+        "change": plan.change,
         "push": plan.push,
         "remove": plan.remove,
         "unchanged": plan.unchanged,

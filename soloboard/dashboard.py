@@ -21,12 +21,14 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from scheduling.admin import KIND_OF_STATUS as KIND_OF_RUN
-from scheduling.admin import cron_in_words, push_pill
+from scheduling.admin import push_pill
+from scheduling.cron import in_words
 from scheduling.models import JobRun, ScheduledJob
 from sites.admin import KIND_OF_STATE
 from sites.admin import KIND_OF_STATUS as KIND_OF_SYNC
 from sites.models import MonitoredSite, SyncLog
 from sites.platforms.money import exponent, to_units
+from soloboard.pipeline import pipeline
 from soloboard.sparkline import Point, Sparkline, draw
 
 State = MonitoredSite.State
@@ -72,6 +74,7 @@ def dashboard(request: HtmxRequest) -> HttpResponse:
         "summary": summary(cards),
         "last_sync": last_sync(),
         "periods": sync_health(now),
+        "pipeline": pipeline(now),
         "jobs": job_rows(),
     }
     if request.htmx:
@@ -309,7 +312,7 @@ def job_rows() -> list[JobRow]:
     return [
         JobRow(
             job=job,
-            when=cron_in_words(job.cron),
+            when=in_words(job.cron),
             pushed=push_pill(job),
             next_fire=next(iter(job.next_fire_times(1)), None),
             last_run=runs.get(job.last_run_id),

@@ -2,7 +2,9 @@
 machine.
 """
 
+import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +31,9 @@ REQUIRED = {
 
 #: Older names that are still read, and the names they stand for.
 ALIASES = {"NEXT_PUBLIC_APP_URL": "APP_URL"}
+
+#: How a kind of action may be called.
+KIND = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
@@ -69,6 +74,29 @@ def items(env: environ.Env, name: str, cast: Callable[[str], T], example: str) -
         return [cast(word) for word in words if word]
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}. Write it like {example}.") from error
+
+
+def weighted_kind(word: str) -> tuple[str, float]:
+    """Read a kind of action and its weight, for instance listen:1.5. Raises ValueError."""
+    kind, _, number = word.partition(":")
+    if not KIND.fullmatch(kind):
+        raise ValueError(f"{kind!r} is no kind of action: up to 40 of a-z, 0-9, _ and -")
+    weight = float(number)
+    if not math.isfinite(weight):
+        raise ValueError(f"the weight of {kind!r} is not a number")
+    return kind, weight
+
+
+def share(env: environ.Env, name: str) -> float | None:
+    """Read a fraction from 0 to 1; None when it is not set."""
+    word = env.ENVIRON.get(name, "")
+    try:
+        value = float(word) if word else None
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 <= value <= 1:
+        raise ImproperlyConfigured(f"{name} is {word!r}; write a fraction from 0 to 1, like 0.1.")
+    return value
 
 
 def database(env: environ.Env, name: str) -> dict[str, Any]:

@@ -1,12 +1,17 @@
 """All settings. Each comes from the environment once (soloboard/env.py) and is read as settings.X."""
 
 import ipaddress
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
-from soloboard.env import database, items, log_file, read_environment, switch
+from soloboard.env import database, items, log_file, read_environment, share, switch, weighted_kind
+
+# The matrices of recommendations are small, and the threads of OpenBLAS wait for each other longer than
+# they work as soon as something else runs beside them. Read when numpy is imported, which comes later.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = read_environment(BASE_DIR)
@@ -40,8 +45,25 @@ ALLOWED_PRIVATE_NETWORKS = items(
 #: Ports of public hosts that may be called beside 80 and 443.
 ALLOWED_PORTS: list[int] = items(env, "ALLOWED_PORTS", int, "8443,8080")
 
+#: What users may do with an item, and how much each says about taste; below 0 it says the opposite.
+ACTION_WEIGHTS: dict[str, float] = {
+    "view": 1.0,
+    "click": 1.0,
+    "like": 1.5,
+    "share": 1.5,
+    "save": 1.5,
+    "purchase": 2.0,
+    "dismiss": -1.5,
+    **dict(items(env, "ACTION_KINDS", weighted_kind, "listen:1.5,skip:-0.5")),
+}
+
 #: Serves the made-up figures of /demo/shop; `make run` switches it on.
 SOLOBOARD_DEMO: bool = switch(env, "SOLOBOARD_DEMO", default=False)
+
+#: The share of a list that is kept for new items, and the most of it that one topic may have, both
+#: from 0 to 1. None is what the replay of the active version chose.
+RECOMMEND_EXPLORATION_SHARE: float | None = share(env, "RECOMMEND_EXPLORATION_SHARE")
+RECOMMEND_TOPIC_SHARE: float | None = share(env, "RECOMMEND_TOPIC_SHARE")
 
 # --- Django ---------------------------------------------------------------------------------------
 

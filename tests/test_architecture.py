@@ -1,6 +1,7 @@
 """Which package may import which: one way, never up, never sideways."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,19 @@ def test_platforms_and_outbound_know_no_models() -> None:
 def test_one_machine_mode_starts_before_the_settings_are_read() -> None:
     for path in sorted((PROJECT / "soloboard" / "local").rglob("*.py")):
         assert "django.conf" not in path.read_text(), path
+
+
+def test_learning_and_ranking_know_arrays_and_nothing_else() -> None:
+    known = sys.stdlib_module_names | {"numpy", "recommendations"}
+    for path in sorted((PROJECT / "recommendations" / "core").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            for name in names:
+                assert name.partition(".")[0] in known, path
+                inside = name.startswith("recommendations.core")
+                assert inside or not name.startswith("recommendations"), path

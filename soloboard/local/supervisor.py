@@ -116,6 +116,8 @@ class Supervisor:
         try:
             self._manage("init_qstash")
             self._manage("run_job", "sync-sites", "--through-qstash")
+            self._manage("run_job", "process-user-actions")
+            self._manage("run_job", "process-user-embeddings", "--through-qstash")
         except CommandFailedError as error:
             # Upstash may be away; that is no reason not to serve.
             say(f"{error}\nSoloBoard goes on without: repeat the command when that is mended.")

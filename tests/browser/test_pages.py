@@ -36,6 +36,13 @@ PAGES: dict[str, Callable[[], str]] = {
         f"/admin/scheduling/jobrun/{JobRun.objects.get(status=JobRun.Status.FAILED).pk}/change/"
     ),
     "syncs": lambda: "/admin/sites/synclog/",
+    "embeddings": lambda: "/admin/recommendations/userembedding/",
+    "nobody": lambda: "/admin/recommendations/userembedding/user/",
+    "user": lambda: "/admin/recommendations/userembedding/user/?user_id=user-000",
+    "item of a user": lambda: (
+        "/admin/recommendations/userembedding/user/?user_id=user-000&item_id=item-004"
+    ),
+    "stranger": lambda: "/admin/recommendations/userembedding/user/?user_id=stranger",
     "sync": lambda: f"/admin/sites/synclog/{SyncLog.objects.latest('created_at').pk}/change/",
 }
 

@@ -89,9 +89,22 @@ def test_a_wrong_cron_is_explained_and_changes_nothing(page: Page) -> None:
     build_world()
     job = ScheduledJob.objects.get(key="sync-sites")
     page.goto(f"/admin/scheduling/scheduledjob/{job.pk}/change/")
-    page.get_by_label("Cron").fill("*/15 * * * * *")
+    page.get_by_label("Cron").fill("*/15 * * *")
     page.get_by_role("button", name="Save", exact=True).first.click()
     expect(page.locator("#id_cron_error")).to_contain_text("A schedule has five fields")
+    job.refresh_from_db()
+    assert job.cron == "*/15 * * * *"
+
+
+def test_what_a_cadence_costs_is_told_before_it_is_saved(page: Page) -> None:
+    build_world()
+    job = ScheduledJob.objects.get(key="sync-sites")
+    page.goto(f"/admin/scheduling/scheduledjob/{job.pk}/change/")
+    cost = page.locator(".cost")
+    expect(cost).to_contain_text("Every 15 minutes: 96 messages a day")
+    page.get_by_label("Cron").fill("*/5 * * * * *")
+    expect(cost).to_contain_text("Every 5 seconds: 18,720 messages a day")
+    expect(cost.get_by_role("row").filter(has_text="Free")).to_contain_text("18.7 times")
     job.refresh_from_db()
     assert job.cron == "*/15 * * * *"
 

@@ -11,6 +11,7 @@ from scheduling.models import JobRun, ScheduledJob
 from scheduling.registry import registry
 from scheduling.sync import default_row
 from sites.models import MonitoredSite, SiteSnapshot, SyncLog
+from tests.recommendations.shop import build_shop, learn_version
 
 State = MonitoredSite.State
 ATTEMPTS = 96
@@ -35,6 +36,8 @@ def build_world(now: datetime | None = None) -> None:
     _sites(now)
     _schedules(now)
     _runs(now)
+    build_shop()
+    learn_version()
 
 
 def _sites(now: datetime) -> None:

@@ -9,7 +9,6 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 from qstash import QStash
 
-from scheduling.admin import cron_in_words
 from scheduling.models import JobRun, ScheduledJob
 from tests.scheduling.factories import scheduled_job
 
@@ -170,7 +169,15 @@ def test_deleting_several_removes_them_at_qstash(founder: Client, remote: QStash
 
 def test_usual_cadences_are_offered_and_others_may_be_typed(founder: Client) -> None:
     text = page(founder.get(f"{LIST}add/"))
-    for cron in ("*/5 * * * *", "*/10 * * * *", "*/15 * * * *", "*/30 * * * *", "0 * * * *"):
+    for cron in (
+        "*/5 * * * * *",
+        "*/30 * * * * *",
+        "*/5 * * * *",
+        "*/10 * * * *",
+        "*/15 * * * *",
+        "*/30 * * * *",
+        "0 * * * *",
+    ):
         assert f'<option value="{cron}">' in text
     save(founder, cron="7 3 * * SUN")
     assert ScheduledJob.objects.get().cron == "7 3 * * SUN"
@@ -216,14 +223,53 @@ def test_runs_can_be_read_and_filtered_and_not_changed(founder: Client) -> None:
     assert founder.post(f"{runs}{run.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
-@pytest.mark.parametrize(
-    ("cron", "words"),
-    [
-        ("*/15 * * * *", "Every 15 minutes"),
-        ("@daily", "At 00:00"),
-        ("30 7 * * MON-FRI", "At 07:30, Monday through Friday"),
-        ("0 4 1 * MON", "At 04:00, on day 1 of the month, or on Monday"),
-    ],
-)
-def test_cron_is_told_in_words(cron: str, words: str) -> None:
-    assert cron_in_words(cron) == words
+def test_what_a_cadence_costs_is_told_while_it_is_typed(founder: Client) -> None:
+    ScheduledJob.objects.bulk_create(
+        [scheduled_job(cron="*/15 * * * *"), scheduled_job(key="off", enabled=False)]
+    )
+    text = page(founder.get(f"{LIST}cost", {"cron": "*/5 * * * * *"}))
+    assert "Every 5 seconds: 18,720 messages a day" in text
+    assert "1,440 for the calls of each minute" in text
+    for share in (
+        "18.7 times the 1,000 a day",
+        "$5.69 a month",
+        "1.87% of 1,000,000 a day",
+        "0.187% of 10,000,000 a day",
+    ):
+        assert share in text
+    assert "Together with 1 other schedule that is not paused: 18,816 a day" in text
+    row = ScheduledJob.objects.get(key="report")
+    text = page(founder.get(f"{LIST}cost", {"cron": "0 * * * *", "row": str(row.pk)}))
+    assert "Every hour: 24 messages a day" in text
+    assert "Together" not in text
+    assert "second field" in page(founder.get(f"{LIST}cost", {"cron": "x * * * * *"}))
+    assert "is shown here" in page(founder.get(f"{LIST}cost", {"cron": " "}))
+    page(founder.get(f"{LIST}cost", {"cron": "* * * * *", "row": "x"}))
+
+
+def test_the_form_tells_the_cost_without_a_script_too(founder: Client) -> None:
+    assert '"*/5 * * * * *">every 5 seconds: 18,720 messages a day<' in page(
+        founder.get(f"{LIST}add/")
+    )
+    refused = save(founder, cron="*/10 * * * * *", retries="99")
+    assert "Every 10 seconds: 10,080 messages a day" in refused
+    save(founder, cron="*/10 * * * * *")
+    job = ScheduledJob.objects.get()
+    assert "10,080 messages a day" in page(founder.get(f"{LIST}{job.pk}/change/"))
+
+
+def test_costs_are_told_to_those_who_may_see_schedules(founder: Client) -> None:
+    visitor = Client()
+    visitor.force_login(User.objects.create_user("visitor", is_staff=True))
+    assert visitor.get(f"{LIST}cost", {"cron": "* * * * *"}).status_code == 403
+    assert Client().get(f"{LIST}cost").status_code == 302
+
+
+def test_a_cadence_within_a_minute_is_shown_with_its_seconds(founder: Client) -> None:
+    ScheduledJob.objects.bulk_create([scheduled_job(cron="30 0 7 * * MON")])
+    job = ScheduledJob.objects.get()
+    text = page(founder.get(f"{LIST}{job.pk}/change/"))
+    assert "07:00:30 UTC" in text
+    text = page(founder.get(LIST))
+    assert "At 07:00:30, only on Monday" in text
+    assert "<code>30 0 7 * * MON</code>" in text

@@ -8,6 +8,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from qstash import QStash
 
 from scheduling.models import JobRun, ScheduledJob
+from scheduling.registry import registry
 from tests.scheduling.factories import scheduled_job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,6 +48,11 @@ def test_a_schedule_is_made_changed_and_removed(staff: Client) -> None:
         "/api/jobs/report", {"cron": "*/5 * * * *"}, content_type="application/json"
     )
     assert (changed.status_code, changed.json()["is_pushed"]) == (200, True)
+    faster = staff.patch(
+        "/api/jobs/report", {"cron": "*/20 * * * * *"}, content_type="application/json"
+    ).json()
+    assert (faster["is_pushed"], faster["messages_per_day"]) == (True, 4_320 + 1_440)
+    assert faster["next_fire_times"][0][16:] in (":00+00:00", ":20+00:00", ":40+00:00")
     assert staff.delete("/api/jobs/report").status_code == 204
     assert not ScheduledJob.objects.exists()
 
@@ -143,7 +149,8 @@ def test_init_shows_a_plan_and_then_does_it(
 ) -> None:
     bearer = {"Authorization": f"Bearer {settings.CRON_SECRET}"}
     assert Client().get("/api/init").status_code == 401
-    assert Client().get("/api/init", headers=bearer).json()["plan"]["create"] == ["sync-sites"]
+    keys = [job.key for job in registry]
+    assert Client().get("/api/init", headers=bearer).json()["plan"]["create"] == keys
     assert not ScheduledJob.objects.exists()
-    assert post(Client(), "/api/init", headers=bearer).json()["done"]["create"] == ["sync-sites"]
-    assert post(staff, "/api/init").json()["done"]["unchanged"] == ["sync-sites"]
+    assert post(Client(), "/api/init", headers=bearer).json()["done"]["create"] == keys
+    assert sorted(post(staff, "/api/init").json()["done"]["unchanged"]) == keys

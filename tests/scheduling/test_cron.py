@@ -1,13 +1,14 @@
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qstash_server.parsing.cron import parse_cron
-from scheduling.cron import Cron, CronError, parse
+from scheduling.cron import Cron, CronError, in_words, parse, without_seconds
 
 UTC_ZONE = ZoneInfo("UTC")
 
@@ -33,6 +34,43 @@ def test_minutes_are_lists_ranges_and_steps(expression: str, minutes: set[int]) 
     assert parse(expression).minutes == minutes
 
 
+@pytest.mark.parametrize(
+    ("expression", "seconds", "minutes"),
+    [
+        ("*/15 * * * *", {0}, "*/15 * * * *"),
+        ("*/15 * * * * *", {0, 15, 30, 45}, "* * * * *"),
+        ("0,30 * 9-17 * * 1-5", {0, 30}, "* 9-17 * * 1-5"),
+        (" 5  0 7 * *  MON ", {5}, "0 7 * * MON"),
+        ("@hourly", {0}, "@hourly"),
+    ],
+)
+def test_six_fields_begin_with_the_seconds(
+    expression: str, seconds: set[int], minutes: str
+) -> None:
+    assert parse(expression).seconds == seconds
+    assert without_seconds(expression) == minutes
+    assert parse(expression).fires_within_minutes is (seconds != {0})
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "after", "fires"),
+    [
+        ("*/5 * * * * *", "UTC", "2026-05-01T12:00:03", ["12:00:05", "12:00:10", "12:00:15"]),
+        ("*/20 * * * * *", "UTC", "2026-12-31T23:59:45", ["00:00:00", "00:00:20", "00:00:40"]),
+        ("0,30 59 17 * * FRI", "Europe/Vienna", "2026-05-01T17:58", ["17:59:00", "17:59:30"]),
+        # From 01:59:30 the clocks of New York jump to 03:00, and back from 01:59:30 to 01:00.
+        ("30 * * * * *", "America/New_York", "2026-03-08T01:58:31", ["01:59:30", "03:00:30"]),
+        ("30 59 1 * * *", "America/New_York", "2026-11-01", ["01:59:30", "01:59:30"]),
+    ],
+)
+def test_six_fields_fire_within_minutes(
+    expression: str, zone: str, after: str, fires: list[str]
+) -> None:
+    start = datetime.fromisoformat(after).replace(tzinfo=ZoneInfo(zone))
+    instants = parse(expression).next(ZoneInfo(zone), start, len(fires))
+    assert [f"{at.astimezone(ZoneInfo(zone)):%H:%M:%S}" for at in instants] == fires
+
+
 def test_names_are_read_in_any_case() -> None:
     cron = parse("0 7 * jan-Mar MON-fri")
     assert cron.months == {1, 2, 3}
@@ -44,7 +82,9 @@ def test_names_are_read_in_any_case() -> None:
     [
         ("", "has 0"),
         ("* * * *", "has 4"),
-        ("*/5 * * * * *", "has 6"),
+        ("0 */5 * * * * *", "has 7"),
+        ("60 * * * * *", "second field cannot be '60': 60 is out of range"),
+        ("*/5 60 * * * *", "minute field"),
         ("60 * * * *", "minute field cannot be '60': 60 is out of range"),
         ("* 24 * * *", "hour field"),
         ("* * 0 * *", "day of month field"),
@@ -151,6 +191,7 @@ moments = st.integers(0, 15 * 366 * 86_400).map(
 )
 
 
+@settings(deadline=None)
 @given(expressions, zones, moments)
 def test_every_fire_time_matches_and_comes_in_order(
     expression: str, zone_name: str, after: datetime
@@ -173,9 +214,47 @@ def _matches(cron: Cron, local: datetime) -> bool:
         and local.month in cron.months
         and local.hour in cron.hours
         and local.minute in cron.minutes
+        and local.second in cron.seconds
     )
 
 
+with_seconds = st.tuples(_terms(0, 59), expressions).map(" ".join)
+#: Half an hour before a clock change up to some hours after it, and any other time.
+near_changes = st.tuples(
+    st.sampled_from(["2026-03-08T06:30", "2026-11-01T05:30", "2026-03-29T00:30", "2026-10-25T00:30",
+                     "2026-04-04T14:30", "2026-10-03T15:00", "2026-06-30T23:59"]),
+    st.integers(0, 3 * 3600),
+).map(lambda at: datetime.fromisoformat(f"{at[0]}+00:00") + timedelta(seconds=at[1]))  # fmt: skip
+
+
+@settings(deadline=None)
+@given(with_seconds, zones, near_changes)
+def test_instants_of_six_fields_are_those_that_a_look_at_each_second_finds(
+    expression: str, zone_name: str, after: datetime
+) -> None:
+    zone, cron = ZoneInfo(zone_name), parse(expression)
+    until = after + timedelta(minutes=10)
+    seconds = (after + timedelta(seconds=second) for second in range(1, 10 * 60 + 1))
+    scanned = [instant for instant in seconds if _matches(cron, instant.astimezone(zone))]
+    computed = list(takewhile(lambda at: at <= until, cron.fire_times(zone, after)))
+    assert computed == scanned
+
+
+@settings(deadline=None, max_examples=40)
+@given(with_seconds, zones, near_changes)
+def test_the_minutes_of_six_fields_are_those_in_which_qstash_calls(
+    expression: str, zone_name: str, after: datetime
+) -> None:
+    zone = ZoneInfo(zone_name)
+    minutes = parse(without_seconds(expression)).next(zone, after, 3)
+    until = minutes[-1] if minutes else after
+    fires = takewhile(
+        lambda at: at < until, parse(expression).fire_times(zone, after.replace(second=59))
+    )
+    assert {at.replace(second=0) for at in fires} == set(minutes[:-1])
+
+
+@settings(deadline=None)
 @given(expressions, zones, moments)
 def test_the_qstash_server_fires_at_the_same_instants(
     expression: str, zone_name: str, after: datetime
@@ -195,3 +274,24 @@ def test_the_qstash_server_fires_at_the_same_instants(
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     with suppress(CronError):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("*/15 * * * *", "Every 15 minutes"),
+        ("@daily", "At 00:00"),
+        ("30 7 * * MON-FRI", "At 07:30, Monday through Friday"),
+        ("*/5 * * * * *", "Every 5 seconds"),
+        ("30 0 7 * * MON", "At 07:00:30, only on Monday"),
+        ("0 4 1 * MON", "At 04:00, on day 1 of the month, or on Monday"),
+    ],
+)
+def test_cron_is_told_in_words(cron: str, words: str) -> None:
+    assert in_words(cron) == words
+
+
+@settings(deadline=None)
+@given(expressions | with_seconds)
+def test_every_cadence_can_be_told_in_words(expression: str) -> None:
+    assert in_words(expression)

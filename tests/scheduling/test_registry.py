@@ -1,6 +1,7 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from scheduling.checks import check_proposed_cadences
 from scheduling.registry import Job, Registry, registry
 from scheduling.run import JobResult, Run
 
@@ -59,3 +60,15 @@ def test_jobs_of_every_app_are_found() -> None:
         "60000",
         300,
     )
+
+
+def test_a_proposed_cadence_that_is_none_is_found_by_the_checks() -> None:
+    job = Job(key="bad", name="Bad", function=do_nothing, path="bad", cron="every day")
+    registry.register(job)
+    try:
+        (message,) = check_proposed_cadences()
+    finally:
+        registry.unregister("bad")
+    assert message.id == "scheduling.E010"
+    assert "The job bad proposes" in message.msg
+    assert check_proposed_cadences() == []

@@ -253,11 +253,11 @@ def test_a_key_that_is_used_again_withdraws_the_removal(remote: QStash, settings
 
 def test_reconciling_twice_changes_nothing_the_second_time(remote: QStash) -> None:
     first = sync.reconcile()
-    assert first.create == ["sync-sites"]
+    assert first.create == [job.key for job in registry]
     created_at = remote.schedule.get("soloboard-sync-sites").created_at
     second = sync.reconcile()
     assert second.is_empty
-    assert second.unchanged == ["sync-sites"]
+    assert sorted(second.unchanged) == first.create
     assert remote.schedule.get("soloboard-sync-sites").created_at == created_at
 
 
@@ -303,12 +303,12 @@ def test_schedules_of_others_are_left_alone(remote: QStash) -> None:
         )
     plan = sync.reconcile()
     assert plan.unknown == ["soloboard-stranger"]
-    assert len(remote.schedule.list()) == 3
+    assert len(remote.schedule.list()) == len(plan.create) + 2
 
 
 def test_a_plan_changes_nothing(remote: QStash) -> None:
     plan = sync.make_plan()
-    assert plan.create == ["sync-sites"]
+    assert plan.create == [job.key for job in registry]
     assert not ScheduledJob.objects.exists()
     assert remote.schedule.list() == []
 

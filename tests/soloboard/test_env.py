@@ -101,8 +101,13 @@ def test_the_older_name_of_the_address_is_read_and_the_newer_one_wins(
         ("DEBUG", "maybe", "write true or false"),
         ("ALLOWED_PRIVATE_NETWORKS", "home", "192.168.1.0/24"),
         ("ALLOWED_PORTS", "http", "8443,8080"),
+        ("ACTION_KINDS", "listen", "listen:1.5,skip:-0.5"),
+        ("ACTION_KINDS", "Listen:1", "no kind of action"),
+        ("ACTION_KINDS", "listen:nan", "not a number"),
         ("DATABASE_URL", "sqlite:///db.sqlite3", "PostgreSQL"),
         ("DATABASE_URL", "nonsense", "PostgreSQL"),
+        ("RECOMMEND_TOPIC_SHARE", "half", "a fraction from 0 to 1"),
+        ("RECOMMEND_EXPLORATION_SHARE", "1.5", "a fraction from 0 to 1"),
         ("LOG_FILE", "/dev/null/app.log", "log to the terminal alone"),
     ],
 )
@@ -114,6 +119,10 @@ def test_a_value_of_the_wrong_form_stops_the_start_in_one_sentence(
     assert says in done.stderr
     assert name in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_kind_of_action_comes_with_its_weight() -> None:
+    assert env.weighted_kind("skip_ad-2:-0.5") == ("skip_ad-2", -0.5)
 
 
 def test_production_settings_pass_the_deployment_check_without_a_word() -> None:
@@ -133,6 +142,12 @@ def test_every_setting_stands_in_the_example_file() -> None:
     example = (PROJECT / ".env.example").read_text()
     source = (PROJECT / "soloboard" / "settings.py").read_text()
     names = {*env.REQUIRED, "DEBUG", "LOG_FILE", "ALLOWED_HOSTS", "QSTASH_URL", "ALLOWED_PORTS"}
-    names |= {"QSTASH_SCHEDULE_PREFIX", "ALLOWED_PRIVATE_NETWORKS", "SOLOBOARD_DEMO"}
+    names |= {
+        "ACTION_KINDS",
+        "QSTASH_SCHEDULE_PREFIX",
+        "ALLOWED_PRIVATE_NETWORKS",
+        "SOLOBOARD_DEMO",
+    }
+    names |= {"RECOMMEND_EXPLORATION_SHARE", "RECOMMEND_TOPIC_SHARE"}
     assert [name for name in names if name not in source] == []
     assert [name for name in names if f"{name}=" not in example] == []

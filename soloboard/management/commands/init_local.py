@@ -4,9 +4,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
+from recommendations import content, queue
+from recommendations.models import ContentItem
 from sites.models import MonitoredSite
+from soloboard.demo_readers import PREFIX, articles, history
 
 PASSWORD_FILE = "SOLOBOARD_ADMIN_PASSWORD_FILE"  # noqa: S105 - the name of a variable.
 ADMIN = "admin"
@@ -18,7 +22,7 @@ revenue [EUR] = today.revenue
 
 
 class Command(BaseCommand):
-    help = "Makes the first account and the demo sites of a new installation on one machine."
+    help = "Makes the first account, the demo sites and the demo readers of a new installation on one machine."
 
     def handle(self, *args: Any, **options: Any) -> None:
         # Whoever has an account has been here before: what they deleted since does not come back.
@@ -28,11 +32,22 @@ class Command(BaseCommand):
         for site in demo_sites():
             site.full_clean()
             site.save()
+        tell_demo_readers()
         self._create_admin()
 
     def _create_admin(self) -> None:
         password = Path(os.environ[PASSWORD_FILE]).read_text().strip()
         get_user_model().objects.create_superuser(ADMIN, password=password)
+
+
+def tell_demo_readers() -> None:
+    """Store the made-up magazine, and put what its readers did into the queue."""
+    now = timezone.now()
+    problems = content.upsert(list(articles(now)))
+    if problems:
+        raise CommandError(f"The demo content is not valid: {problems[0]}")
+    items = ContentItem.objects.filter(external_id__startswith=PREFIX)
+    queue.push(history(list(items.values_list("external_id", flat=True)), now))
 
 
 def demo_sites() -> list[MonitoredSite]:

@@ -1,0 +1,272 @@
+"""Implicit-feedback factorisation by alternating least squares.
+
+Sources: Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (2008);
+Rendle, Krichene, Zhang, Koren, "Revisiting the Performance of iALS on Item Recommendation
+Benchmarks" (2021), for the regularisation by frequency; Takács, Pilászy, Tikk, "Applications of the
+Conjugate Gradient Method for Implicit Feedback Collaborative Filtering" (2011), for the solver.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Self
+
+import numpy as np
+
+from recommendations.core.arrays import FloatArray
+from recommendations.core.blocks import Block, padded_blocks
+from recommendations.core.interactions import Interactions
+
+# From the last sweep's vectors one step is enough: after eight sweeps the objective is within 0.3 %
+# of that with six steps, after sixteen within 0.1 %.
+WARM_STEPS = 1
+# From zero it takes more.
+COLD_STEPS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalty:
+    """What the objective adds to the error on seen pairs.
+
+    unobserved: the weight of every pair, seen or not, with preference 0.
+    ridge: the weight of a row's squared length, times its frequency (sum of weights + unobserved
+        times the number of columns).
+    """
+
+    unobserved: float
+    ridge: float
+
+    @classmethod
+    def scaled(
+        cls, interactions: Interactions, *, unobserved: float = 8.0, ridge: float = 3.0
+    ) -> Self:
+        """Values that survive a change of the data's size.
+
+        unobserved, ridge: multiples of (mean weight of a user / items) and of
+        1 / (mean weight of a user + unobserved weight of a user).
+        """
+        users = max(1, int(np.count_nonzero(interactions.lengths)))
+        items = max(1, int(np.count_nonzero(interactions.column_sums())))
+        per_user = float(interactions.weights.sum(dtype=np.float64)) / users
+        if per_user <= 0:
+            return cls(unobserved=1.0, ridge=1.0)
+        weight = unobserved * per_user / items
+        return cls(unobserved=weight, ridge=ridge / (per_user + weight * items))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Factors:
+    """The vectors of users and items, (n_users, k) and (n_items, k) float32."""
+
+    users: FloatArray
+    items: FloatArray
+
+    @classmethod
+    def random(cls, n_users: int, n_items: int, factors: int, *, seed: int = 0) -> Self:
+        """A start for training; the same seed gives the same vectors."""
+        random = np.random.default_rng(seed)
+        scale = np.float32(0.1 / np.sqrt(factors))
+        return cls(
+            users=np.zeros((n_users, factors), dtype=np.float32),
+            items=random.standard_normal((n_items, factors), dtype=np.float32) * scale,
+        )
+
+
+class RowSolver:
+    """Solves the rows of one side against the fixed vectors of the other.
+
+    A row's system is (a0 YᵀY + Σ w y yᵀ + ridge · frequency · I) x = Σ gain · y. In the eigenbasis of
+    YᵀY all but the sum is diagonal, so a few steps of conjugate gradients, preconditioned with the
+    diagonal, solve it and no row needs a k by k matrix.
+    """
+
+    def __init__(
+        self, other: FloatArray, penalty: Penalty, *, column_sums: FloatArray | None = None
+    ) -> None:
+        """other: (n_columns, k) the fixed vectors.
+
+        column_sums: (n_columns,) how much each weighs in the rows to be solved, for a better
+        preconditioner; it changes the speed of convergence, not the solution.
+        """
+        gram = other.T.astype(np.float64) @ other if len(other) < 4096 else _gram(other)
+        eigenvalues, rotation = np.linalg.eigh(gram)
+        self.rotation = rotation.astype(np.float32)
+        self.vectors = np.ascontiguousarray(other @ self.rotation, dtype=np.float32)
+        # What has no vector is in nobody's contest, so items may be added without moving any user.
+        self.n_known = int(np.count_nonzero(np.any(other, axis=1)))
+        self.dense = (penalty.unobserved * np.maximum(eigenvalues, 0)).astype(np.float32)
+        self.penalty = penalty
+        self.mean_squares = _mean_squares(self.vectors, column_sums)
+
+    def solve(
+        self, block: Block, start: FloatArray | None, steps: int, scratch: "Scratch"
+    ) -> FloatArray:
+        """(b, k) float32 the rows of a block, in the eigenbasis.
+
+        start: (b, k) in the eigenbasis, or None to start from zero.
+        """
+        vectors = scratch.gather(self.vectors, block)
+        sums = block.weights.sum(axis=1, keepdims=True)
+        frequency = sums + self.penalty.unobserved * self.n_known
+        diagonal = self.dense + np.float32(self.penalty.ridge) * frequency
+        inverse = 1 / (diagonal + sums * self.mean_squares)
+
+        def applied(rows: FloatArray) -> FloatArray:
+            image: FloatArray = np.vecmat(block.weights * np.matvec(vectors, rows), vectors)
+            image += diagonal * rows
+            return image
+
+        residual = np.vecmat(block.gains, vectors)
+        if start is None:
+            solution = np.zeros_like(residual)
+        else:
+            solution = start
+            residual -= applied(start)
+        return _conjugate_gradients(applied, solution, residual, inverse, steps)
+
+
+class Scratch:
+    """Memory for gathered vectors, used again for each block; each thread needs its own."""
+
+    def __init__(self) -> None:
+        self._numbers = np.empty(0, dtype=np.float32)
+
+    def gather(self, vectors: FloatArray, block: Block) -> FloatArray:
+        """(b, length, k): the vectors of a block's columns."""
+        shape = (*block.columns.shape, vectors.shape[1])
+        size = block.columns.size * vectors.shape[1]
+        if len(self._numbers) < size:
+            self._numbers = np.empty(size, dtype=np.float32)
+        out = self._numbers[:size].reshape(shape)
+        # mode="clip" lets take write straight into out; every column is in range.
+        return np.take(vectors, block.columns, axis=0, out=out, mode="clip")
+
+
+def _conjugate_gradients(
+    applied: Callable[[FloatArray], FloatArray],
+    solution: FloatArray,
+    residual: FloatArray,
+    inverse: FloatArray,
+    steps: int,
+) -> FloatArray:
+    """Improve (b, k) solutions of b systems at once; inverse is the preconditioner's diagonal."""
+    scaled = inverse * residual
+    direction = scaled.copy()
+    power = np.vecdot(residual, scaled)
+    for step in range(steps):
+        image = applied(direction)
+        # A row that is solved already has no direction left.
+        length = power / np.maximum(np.vecdot(direction, image), np.float32(1e-30))
+        solution = solution + length[:, None] * direction
+        if step == steps - 1:
+            break
+        residual = residual - length[:, None] * image
+        scaled = inverse * residual
+        next_power = np.vecdot(residual, scaled)
+        direction = (
+            scaled + (next_power / np.maximum(power, np.float32(1e-30)))[:, None] * direction
+        )
+        power = next_power
+    return solution
+
+
+def _gram(vectors: FloatArray) -> FloatArray:
+    """VᵀV in float64 of float32 vectors, block by block."""
+    total = np.zeros((vectors.shape[1],) * 2)
+    for first in range(0, len(vectors), 4096):
+        part = vectors[first : first + 4096]
+        total += part.T @ part
+    return total
+
+
+def _mean_squares(vectors: FloatArray, weights: FloatArray | None) -> FloatArray:
+    """(k,) the mean square of each coordinate, weighted."""
+    if weights is None or not weights.sum() > 0:
+        return np.square(vectors).mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1])
+    share = (weights / weights.sum()).astype(np.float32)
+    means: FloatArray = np.einsum("i,ik,ik->k", share, vectors, vectors)
+    return means
+
+
+def half_sweep(
+    blocks: Iterable[Block],
+    solver: RowSolver,
+    rows: FloatArray,
+    *,
+    steps: int,
+    warm: bool,
+    workers: int = 1,
+) -> FloatArray:
+    """Solve all rows of one side; rows without entries become 0.
+
+    rows: (n, k) their last vectors; warm: whether to start from them. Returns (n, k) float32.
+    workers: threads; numpy lets go of the interpreter's lock inside each call.
+    """
+    last = rows @ solver.rotation if warm else None
+    found = np.zeros_like(rows)
+    solve_blocks(blocks, solver, last, found, steps=steps, workers=workers)
+    turned_back: FloatArray = found @ solver.rotation.T
+    return turned_back
+
+
+def solve_blocks(
+    blocks: Iterable[Block],
+    solver: RowSolver,
+    last: FloatArray | None,
+    found: FloatArray,
+    *,
+    steps: int,
+    workers: int = 1,
+) -> None:
+    """Write the rows of the blocks into found; last and found are (n, k) in the eigenbasis.
+
+    Blocks may be made while others are solved, so that few of them are in memory.
+    """
+    waiting = iter(blocks)
+    lock = Lock()
+
+    def work(_: int) -> None:
+        scratch = Scratch()
+        while True:
+            with lock:
+                block = next(waiting, None)
+            if block is None:
+                return
+            start = None if last is None else last[block.rows]
+            found[block.rows] = solver.solve(block, start, steps, scratch)
+
+    if workers == 1:
+        work(0)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
+
+
+def train(
+    interactions: Interactions,
+    penalty: Penalty,
+    start: Factors,
+    *,
+    steps: int = WARM_STEPS,
+    workers: int = 1,
+) -> Iterator[Factors]:
+    """Yield the factors after each sweep over users and items, for as long as they are asked for.
+
+    interactions: users by items. start: random factors, or the last ones. steps: of conjugate
+    gradients for each row. workers: threads.
+    """
+    by_user = list(padded_blocks(interactions))
+    by_item_matrix = interactions.transposed()
+    by_item = list(padded_blocks(by_item_matrix))
+    item_sums, user_sums = interactions.column_sums(), interactions.row_sums()
+    users, items = start.users, start.items
+    warm = bool(np.any(users))
+    while True:
+        solver = RowSolver(items, penalty, column_sums=item_sums)
+        first = steps if warm else COLD_STEPS
+        users = half_sweep(by_user, solver, users, steps=first, warm=warm, workers=workers)
+        solver = RowSolver(users, penalty, column_sums=user_sums)
+        items = half_sweep(by_item, solver, items, steps=steps, warm=True, workers=workers)
+        warm = True
+        yield Factors(users=users, items=items)

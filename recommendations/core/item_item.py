@@ -1,0 +1,140 @@
+"""Items that go together: a linear model from items to items.
+
+Where a catalogue is small or actions are few, it finds neighbours that factors blur.
+Source: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data" (2019), EASE.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recommendations.core.arrays import FloatArray, IntArray
+from recommendations.core.blocks import padded_blocks
+from recommendations.core.interactions import Interactions
+
+# The model takes I² memory and I³ time: 10,000 items are 400 MB and about 20 s on one core.
+MOST_ITEMS = 10_000
+_CHUNK_ROWS = 512
+_DENSE_SHARE = 17
+_PAIR_ENTRIES = 4_096
+_GATHERED = 4_000_000
+_LEAF = 512
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ItemItem:
+    """Weights from items to items, for the items that have most actions.
+
+    items: (m,) ascending item numbers. weights: (m, m) float32, 0 on the diagonal; a user's scores are
+    the own gains times the weights.
+    """
+
+    items: IntArray
+    weights: FloatArray
+    n_items: int
+
+    def scores(self, rows: Interactions) -> FloatArray:
+        """(n_rows, n_items) float32; 0 for items that the model does not hold."""
+        held = _among(rows, self.items)
+        found = np.zeros((len(rows), len(self.items)), dtype=np.float32)
+        short = held.lengths * _DENSE_SHARE < len(self.items)
+        entries = max(1, _GATHERED // max(1, len(self.items)))
+        for block in padded_blocks(held.take(np.flatnonzero(short)), entries=entries):
+            gathered = self.weights[block.columns]
+            found[np.flatnonzero(short)[block.rows]] = np.vecmat(block.gains, gathered)
+        found[~short] = held.take(np.flatnonzero(~short)).dense() @ self.weights
+        if len(self.items) == self.n_items:
+            return found
+        everywhere = np.zeros((len(rows), self.n_items), dtype=np.float32)
+        everywhere[:, self.items] = found
+        return everywhere
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ItemGram:
+    """How often items meet in one user: what all ridges have in common.
+
+    items: (m,) ascending item numbers. gram: (m, m) float32, XᵀX of whether a user liked an item.
+    """
+
+    items: IntArray
+    gram: FloatArray
+    n_items: int
+
+    @classmethod
+    def of(cls, interactions: Interactions, *, most_items: int = MOST_ITEMS) -> "ItemGram":
+        """Count the meetings of the most_items items that most users liked."""
+        liked = interactions.gains > 0
+        popularity = np.bincount(interactions.columns[liked], minlength=interactions.n_columns)
+        items = np.sort(np.argsort(-popularity, kind="stable")[:most_items])
+        items = items[popularity[items] > 0]
+        gram = _meetings(_among(interactions, items))
+        return cls(items=items, gram=gram, n_items=interactions.n_columns)
+
+    def solve(self, ridge: float) -> ItemItem:
+        """The weights for one ridge (> 0), in closed form."""
+        system = self.gram.copy()
+        diagonal = np.arange(len(system))
+        system[diagonal, diagonal] += np.float32(ridge)
+        weights = inverse(system)
+        weights /= -np.diag(weights).copy()
+        weights[diagonal, diagonal] = 0
+        return ItemItem(items=self.items, weights=weights, n_items=self.n_items)
+
+
+def _among(interactions: Interactions, items: IntArray) -> Interactions:
+    """The same rows by chosen items, which are numbered anew in their order."""
+    numbers = np.full(interactions.n_columns, -1)
+    numbers[items] = np.arange(len(items))
+    columns = numbers[interactions.columns]
+    kept = columns >= 0
+    starts = np.concatenate([[0], np.cumsum(kept)])[interactions.starts]
+    return Interactions(
+        starts=starts,
+        columns=columns[kept].astype(np.int32),
+        weights=interactions.weights[kept],
+        gains=interactions.gains[kept],
+        n_columns=len(items),
+    )
+
+
+def _meetings(liked: Interactions) -> FloatArray:
+    """(m, m) float32: in how many rows each pair of columns meets, and on the diagonal, each is."""
+    gram = np.zeros((liked.n_columns,) * 2, dtype=np.float32)
+    # A row of n entries has n² meetings to add one by one; as part of a dense product it costs m²
+    # multiplications, each about three hundred times as fast.
+    short = liked.lengths * _DENSE_SHARE < liked.n_columns
+    for block in padded_blocks(liked.take(np.flatnonzero(short)), entries=_PAIR_ENTRIES):
+        keys = block.columns[:, :, None].astype(np.int64) * liked.n_columns
+        keys = keys + block.columns[:, None, :]
+        liking = block.gains > 0
+        both = (liking[:, :, None] & liking[:, None, :]).astype(np.float32)
+        np.add.at(gram.reshape(-1), keys.reshape(-1), both.reshape(-1))
+    long = np.flatnonzero(~short)
+    for first in range(0, len(long), _CHUNK_ROWS):
+        part = liked.take(long[first : first + _CHUNK_ROWS]).dense() > 0
+        part = part.astype(np.float32)
+        gram += part.T @ part
+    return gram
+
+
+def inverse(matrix: FloatArray) -> FloatArray:
+    """The inverse of a symmetric positive definite matrix, of the same type.
+
+    By halves and the Schur complement, so that nearly all the work is matrix products: at 6,000 rows
+    four times as fast as numpy.linalg.inv, which solves for the identity.
+    """
+    if len(matrix) <= _LEAF:
+        return np.linalg.inv(matrix)
+    half = len(matrix) // 2
+    upper, across, lower = matrix[:half, :half], matrix[:half, half:], matrix[half:, half:]
+    upper_inverse = inverse(upper)
+    carried = upper_inverse @ across
+    complement = inverse(lower - across.T @ carried)
+    corner = carried @ complement
+    found = np.empty_like(matrix)
+    found[:half, :half] = upper_inverse + corner @ carried.T
+    found[:half, half:] = -corner
+    found[half:, :half] = -corner.T
+    found[half:, half:] = complement
+    return found
