@@ -41,13 +41,15 @@ MOST_EVALUATED_ACTIONS = 1_000_000
 #: Fewer users than this prove nothing.
 FEWEST_JUDGES = 10
 SHOWN_PLACES = 10
+#: Further down stands what moves up when a list is divided.
+RANKED_PLACES = 30
 
 Blocks = Iterable[tuple[IntArray, FloatArray]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judged:
-    """What the lists of one method were worth. lists: (n_users, SHOWN_PLACES) their first places."""
+    """What the lists of one method were worth. lists: (n_users, RANKED_PLACES) their first places."""
 
     metrics: Metrics
     lists: IntArray
@@ -96,12 +98,12 @@ class Judge:
     def _judge(self, blocks: Blocks) -> Judged:
         targets = self.replay.targets
         ranks = np.empty(len(targets.columns))
-        lists = np.full((len(targets), SHOWN_PLACES), -1, dtype=np.int32)
+        lists = np.full((len(targets), RANKED_PLACES), -1, dtype=np.int32)
         for places, scores in blocks:
             scores[:, self.untouched] = -np.inf
             hide(scores, self.seen.take(places))
             ranks[targets.entries_of(places)] = middle_ranks(scores, targets.take(places))
-            lists[places] = top_k(scores, SHOWN_PLACES)[0]
+            lists[places] = top_k(scores, RANKED_PLACES)[0]
         return Judged(metrics=metrics_of(ranks, targets), lists=lists)
 
 
@@ -204,7 +206,7 @@ def row_of(
         "users": len(users),
         "method": method,
         **judged.metrics.take(users).means(),
-        "coverage": coverage(judged.lists[users], n_items),
+        "coverage": coverage(judged.lists[users, :SHOWN_PLACES], n_items),
         "gain": [gain.mean, gain.low, gain.high],
     }
 
