@@ -1,18 +1,23 @@
 """Whether a version may be switched on: what it would have found, against what is there already."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
+from recommendations.candidates import NEW_FOR_DAYS
 from recommendations.core.actions import Actions
+from recommendations.core.arranging import Shares, choose_shares
 from recommendations.core.evaluation import paired_bootstrap
 from recommendations.core.model import Model, taste
 from recommendations.core.replay import Replay, after_time, last_of_users
+from recommendations.models import ContentItem
 from recommendations.replaying import FEWEST_JUDGES, Judge, Judged, taste_of
 from recommendations.versions import LearnedVersion
 
+NEW_FOR = timedelta(days=NEW_FOR_DAYS)
 #: With fewer users to judge it, a cut by time is given up for one at each user's last action.
 _ENOUGH_JUDGES = 50
 
@@ -93,7 +98,22 @@ def judge(
         # it has to be worse for more users than chance would have it.
         if figures["gain over the last version"][2] < 0:
             reasons.append(_in_words(lists, last, f"version {before.version_id}"))
+    figures["shares"] = asdict(_shares(lists, replay, item_ids))
     return Verdict(figures=figures, reason=" ".join(reasons))
+
+
+def _shares(lists: Judged, replay: Replay, item_ids: Sequence[str]) -> Shares:
+    """How the judged lists would best have been divided between topics, and with what was new."""
+    content = ContentItem.objects.in_bulk(item_ids, field_name="external_id")
+    at = datetime.fromtimestamp(replay.at_s, tz=UTC)
+    rows = {row: content[item_id] for row, item_id in enumerate(item_ids) if item_id in content}
+    new = sorted(
+        (row for row, item in rows.items() if at - NEW_FOR <= item.published_at <= at),
+        key=lambda row: rows[row].published_at,
+        reverse=True,
+    )
+    topics = [rows[row].topics if row in rows else [] for row in range(len(item_ids))]
+    return choose_shares(lists.lists, new, topics, replay.targets)
 
 
 def _lists_of(before: LearnedVersion, bench: Judge, item_ids: Sequence[str]) -> Judged:

@@ -1,6 +1,6 @@
 """Stored history played again: what lists at a cut would have been worth, method by method."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,11 +19,12 @@ from recommendations.core.interactions import Interactions
 from recommendations.core.model import Model, combine, learn, row_blocks, taste
 from recommendations.core.parameters import Parameters
 from recommendations.core.ranking import catalogue_terms, hide, top_k
-from recommendations.core.replay import Replay, after_time
+from recommendations.core.replay import Replay, after_time, replays_by_time
 from recommendations.core.trending import popularity, trend
 from recommendations.core.tuning import (
     Contest,
     FactorTrials,
+    Round,
     choose_factors,
     choose_gate,
     choose_score,
@@ -41,13 +42,15 @@ MOST_EVALUATED_ACTIONS = 1_000_000
 #: Fewer users than this prove nothing.
 FEWEST_JUDGES = 10
 SHOWN_PLACES = 10
+#: Further down stands what moves up when a list is divided.
+RANKED_PLACES = 30
 
 Blocks = Iterable[tuple[IntArray, FloatArray]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judged:
-    """What the lists of one method were worth. lists: (n_users, SHOWN_PLACES) their first places."""
+    """What the lists of one method were worth. lists: (n_users, RANKED_PLACES) their first places."""
 
     metrics: Metrics
     lists: IntArray
@@ -96,12 +99,12 @@ class Judge:
     def _judge(self, blocks: Blocks) -> Judged:
         targets = self.replay.targets
         ranks = np.empty(len(targets.columns))
-        lists = np.full((len(targets), SHOWN_PLACES), -1, dtype=np.int32)
+        lists = np.full((len(targets), RANKED_PLACES), -1, dtype=np.int32)
         for places, scores in blocks:
             scores[:, self.untouched] = -np.inf
             hide(scores, self.seen.take(places))
             ranks[targets.entries_of(places)] = middle_ranks(scores, targets.take(places))
-            lists[places] = top_k(scores, SHOWN_PLACES)[0]
+            lists[places] = top_k(scores, RANKED_PLACES)[0]
         return Judged(metrics=metrics_of(ranks, targets), lists=lists)
 
 
@@ -109,24 +112,27 @@ class Judge:
 
 
 def choose_parameters(actions: Actions, start: Parameters) -> Parameters:
-    """The best parameters for these actions, by what their last tenth would have been worth."""
+    """The best parameters for these actions, by what their last tenths would have been worth."""
     actions = some_users(actions, most=MOST_TUNING_ACTIONS)
-    replay = Replay.split(actions, after_time(actions))
-    if actions.n_items <= MOST_ITEM_ITEM or not len(replay.users):
-        return tune(replay, start)
-    return _tune_without_item_item(replay, start)
+    replays = [replay for replay in replays_by_time(actions) if len(replay.users)]
+    if actions.n_items <= MOST_ITEM_ITEM or not replays:
+        return tune(replays, start)
+    return _tune_without_item_item(replays, start)
 
 
-def _tune_without_item_item(replay: Replay, start: Parameters) -> Parameters:
-    contest = Contest(replay)
-    factors = FactorTrials(contest)
-    parameters = choose_trending(contest, start, _say_nothing)
-    parameters = choose_factors(factors, parameters, _say_nothing)
-    tastes = factors.tastes(parameters)
+def _tune_without_item_item(replays: Sequence[Replay], start: Parameters) -> Parameters:
+    contests = [Contest(replay) for replay in replays]
+    trials = [FactorTrials(contest) for contest in contests]
+    parameters = choose_trending(contests, start, _say_nothing)
+    parameters = choose_factors(trials[0], parameters, _say_nothing)
+    tastes = [trial.tastes(parameters) for trial in trials]
     # With the factors in the place of the other model, too, its share does not matter.
-    parameters = choose_score(contest, parameters, tastes, tastes, _say_nothing)
-    parameters = without_item_item(parameters)
-    return replace(parameters, personal_from=choose_gate(contest, parameters, tastes, _say_nothing))
+    rounds = [
+        Round(contest=contest, by_factors=own, by_items=own)
+        for contest, own in zip(contests, tastes, strict=True)
+    ]
+    parameters = without_item_item(choose_score(rounds, parameters, _say_nothing))
+    return choose_gate(rounds, parameters, _say_nothing)
 
 
 def without_item_item(parameters: Parameters) -> Parameters:
@@ -204,7 +210,7 @@ def row_of(
         "users": len(users),
         "method": method,
         **judged.metrics.take(users).means(),
-        "coverage": coverage(judged.lists[users], n_items),
+        "coverage": coverage(judged.lists[users, :SHOWN_PLACES], n_items),
         "gain": [gain.mean, gain.low, gain.high],
     }
 

@@ -192,7 +192,9 @@ class Training:
         stored = set(
             ItemVector.objects.filter(version=self.version).values_list("item_id", flat=True)
         )
-        rows = [row for row, item_id in enumerate(learned.item_ids) if item_id not in stored]
+        lengths = np.square(learned.model.item_factors).sum(axis=1)
+        order = np.argsort(-lengths, kind="stable").tolist()  # As item_index.store() wants them.
+        rows = [row for row in order if learned.item_ids[row] not in stored]
         for first in range(0, len(rows), BLOCK_ITEMS):
             yield rows[first : first + BLOCK_ITEMS]
 

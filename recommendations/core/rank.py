@@ -16,7 +16,7 @@ from recommendations.core.actions import Actions
 from recommendations.core.arrays import IntArray
 from recommendations.core.model import learn, lists, trending_list
 from recommendations.core.parameters import Parameters
-from recommendations.core.replay import replay_for
+from recommendations.core.replay import replays_for
 from recommendations.core.text import ItemText, tf_idf, topic_rows
 from recommendations.core.tsv import (
     MalformedFile,
@@ -82,7 +82,7 @@ def rank(given: argparse.Namespace) -> None:
     log(f"{len(actions)} actions of {actions.n_users} users with {actions.n_items} items")
     named = [user for user in dict.fromkeys(wanted) if user in users]
     rows = np.array([users.row(user) for user in named], dtype=np.int64)
-    parameters = tune(replay_for(actions, rows), Parameters(factors=given.factors), log=log)
+    parameters = tune(replays_for(actions, rows), Parameters(factors=given.factors), log=log)
     model = learn(actions, parameters, at_s=present_s(actions, given), features=features)
     log("learned")
     made: dict[str, IntArray] = {}

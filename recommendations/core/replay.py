@@ -12,6 +12,9 @@ from recommendations.core.weights import EVEN
 
 # More users make the choice of parameters slower, and hardly better.
 MOST_USERS = 2_000
+CUTS = 3
+# The tastes of a replay's users are held as one number for each item: 80 MB.
+MOST_SCORES = 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +52,8 @@ class Replay:
             counted &= np.bincount(known.items, minlength=actions.n_items)[after.items] > 0
         counted &= ~seen.contain(after.users, after.items)
         after = after.take(counted)
-        users = _sample(np.unique(after.users), most_users)
+        most = min(most_users, MOST_SCORES // max(1, actions.n_items))
+        users = _sample(np.unique(after.users), most)
         pairs = Interactions.from_pairs(
             after.users,
             after.items,
@@ -93,24 +97,40 @@ def random_share(actions: Actions, *, share: float = 0.1, seed: int = 0) -> Bool
     return np.random.default_rng(seed).random(len(actions)) < share
 
 
-def replay_for(actions: Actions, users: IntArray) -> Replay:
-    """The replay that resembles lists for these users at the end of the actions.
+def replays_for(actions: Actions, users: IntArray) -> list[Replay]:
+    """The replays that resemble lists for these users at the end of the actions, the latest first.
 
     Lists may be wanted for those who act next, or for everybody who ever acted; and who acts next
-    was seldom idle for long. So the cut is by time where the users asked for were about as idle as
+    was seldom idle for long. So the cuts are by time where the users asked for were about as idle as
     those who acted after such a cut, and at each user's last action where they are like everybody.
+    There are several cuts in time, because all users of one share what happens to trend at it.
     """
     if actions.times_s is None:
-        return Replay.split(actions, random_share(actions))
-    by_time = Replay.split(actions, after_time(actions))
+        return [Replay.split(actions, random_share(actions))]
+    by_time = replays_by_time(actions)
     everybody = np.unique(actions.users)
     judged = np.intersect1d(users, everybody)
     at_s = float(actions.times_s.max())
     wanted = _idle_s(actions, judged, at_s)
-    next_to_act = _idle_s(by_time.known, by_time.users, by_time.at_s)
+    next_to_act = _idle_s(by_time[0].known, by_time[0].users, by_time[0].at_s)
     if _distance(wanted, next_to_act) <= _distance(wanted, _idle_s(actions, everybody, at_s)):
         return by_time
-    return Replay.split(actions, last_of_users(actions, _sample(judged, MOST_USERS)))
+    return [Replay.split(actions, last_of_users(actions, _sample(judged, MOST_USERS)))]
+
+
+def replays_by_time(actions: Actions, *, cuts: int = CUTS) -> list[Replay]:
+    """Take off the last tenth of the actions, then the last tenth of the rest, and so on.
+
+    Raises ValueError without times.
+    """
+    found = []
+    for _ in range(cuts):
+        later = after_time(actions)
+        if later.all():
+            break
+        found.append(Replay.split(actions, later))
+        actions = actions.take(~later)
+    return found or [Replay.split(actions, after_time(actions))]
 
 
 def _idle_s(actions: Actions, users: IntArray, at_s: float) -> FloatArray:

@@ -5,7 +5,7 @@ later judged by.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -72,21 +72,33 @@ Candidate = TypeVar("Candidate")
 Log = Callable[[str], None]
 
 
-def tune(replay: Replay, start: Parameters, *, log: Log = lambda line: None) -> Parameters:
-    """Choose all parameters by what lists at the replay's cut would have been worth."""
-    if not len(replay.users):
-        log("nobody took anything new after the cut, so the default parameters stay")
+def tune(
+    replays: Sequence[Replay], start: Parameters, *, log: Log = lambda line: None
+) -> Parameters:
+    """Choose all parameters by what lists at the replays' cuts would have been worth.
+
+    replays: the latest first. It alone decides what the models are, as that is what takes long; all
+    of them decide what trend, popularity and taste weigh.
+    """
+    contests = [Contest(replay) for replay in replays if len(replay.users)]
+    if not contests:
+        log("nobody took anything new after a cut, so the default parameters stay")
         return start
-    contest = Contest(replay)
-    parameters = choose_trending(contest, start, log)
-    factors = FactorTrials(contest)
-    parameters = choose_factors(factors, parameters, log)
-    item_item = ItemItemTrials(contest)
-    parameters = choose_item_item(item_item, parameters, log)
-    by_factors, by_items = factors.tastes(parameters), item_item.tastes(parameters)
-    parameters = choose_score(contest, parameters, by_factors, by_items, log)
-    tastes = mixed(by_factors, by_items, parameters.score.item_item)
-    return replace(parameters, personal_from=choose_gate(contest, parameters, tastes, log))
+    parameters = choose_trending(contests, start, log)
+    factors = [FactorTrials(contest) for contest in contests]
+    parameters = choose_factors(factors[0], parameters, log)
+    item_item = [ItemItemTrials(contest) for contest in contests]
+    parameters = choose_item_item(item_item[0], parameters, log)
+    rounds = [
+        Round(
+            contest=contest,
+            by_factors=own.tastes(parameters),
+            by_items=beside.tastes(parameters),
+        )
+        for contest, own, beside in zip(contests, factors, item_item, strict=True)
+    ]
+    parameters = choose_score(rounds, parameters, log)
+    return choose_gate(rounds, parameters, log)
 
 
 class Contest:
@@ -236,11 +248,14 @@ class ItemItemTrials:
 # --- Choosing -------------------------------------------------------------------------------------
 
 
-def choose_trending(contest: Contest, parameters: Parameters, log: Log) -> Parameters:
+def choose_trending(contests: Sequence[Contest], parameters: Parameters, log: Log) -> Parameters:
     """The half-life of the list of what is trending."""
-    half_life_s = best(contest.trends, lambda x: worth(contest.trending(x)))
-    value = worth(contest.trending(half_life_s))
-    log(f"trending: half-life {half_life_s / DAY_S:g} d, worth {value:.3f}")
+
+    def value(half_life_s: float) -> float:
+        return float(np.mean([worth(contest.trending(half_life_s)) for contest in contests]))
+
+    half_life_s = best(contests[0].trends, value)
+    log(f"trending: half-life {half_life_s / DAY_S:g} d, worth {value(half_life_s):.3f}")
     return replace(parameters, trending_half_life_s=half_life_s)
 
 
@@ -298,16 +313,28 @@ def _fold_ins(timed: bool) -> Sequence[Recency]:
     return FOLD_INS if timed else FOLD_INS[:1]
 
 
-def choose_score(
-    contest: Contest, parameters: Parameters, by_factors: FloatArray, by_items: FloatArray, log: Log
-) -> Parameters:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Round:
+    """One contest and the tastes of both models in it, (n_users, n_items) each."""
+
+    contest: Contest
+    by_factors: FloatArray
+    by_items: FloatArray
+
+    def metrics(self, weights: ScoreWeights) -> Metrics:
+        share = np.float32(weights.item_item)
+        tastes: FloatArray = self.by_factors * (1 - share)
+        tastes += self.by_items * share
+        return self.contest.personal(tastes, weights)
+
+
+def choose_score(rounds: Sequence[Round], parameters: Parameters, log: Log) -> Parameters:
     """The weights of the score, one after another until none gains more."""
     values: dict[ScoreWeights, float] = {}
 
     def value(weights: ScoreWeights) -> float:
         if weights not in values:
-            tastes = mixed(by_factors, by_items, weights.item_item)
-            values[weights] = worth(contest.personal(tastes, weights))
+            values[weights] = float(np.mean([worth(each.metrics(weights)) for each in rounds]))
         return values[weights]
 
     half_life_s = parameters.trending_half_life_s
@@ -315,7 +342,7 @@ def choose_score(
     chosen = best([replace(weights, item_item=0.5) for weights in company], value)
     while True:
         before = chosen
-        for candidates in _score_candidates(contest):
+        for candidates in _score_candidates(rounds[0].contest):
             chosen = best([chosen, *candidates(chosen)], value)
         if value(chosen) < value(before) + 1e-3:
             break
@@ -341,21 +368,17 @@ def _score_candidates(
     )
 
 
-def mixed(by_factors: FloatArray, by_items: FloatArray, share: float) -> FloatArray:
-    """Tastes of the two models; share is the item-to-item model's."""
-    found: FloatArray = by_factors * np.float32(1 - share)
-    found += by_items * np.float32(share)
-    return found
-
-
-def choose_gate(contest: Contest, parameters: Parameters, tastes: FloatArray, log: Log) -> int:
+def choose_gate(rounds: Sequence[Round], parameters: Parameters, log: Log) -> Parameters:
     """From how many items on a user's own list beats what is trending."""
-    personal = contest.personal(tastes, parameters.score)
-    trending = contest.trending(parameters.trending_half_life_s)
-    gains = personal.ndcg_10 - trending.ndcg_10 + personal.ndcg_100 - trending.ndcg_100
-    gate = best_gate(contest.seen.lengths, gains)
+    counts, gains = [], []
+    for each in rounds:
+        personal = each.metrics(parameters.score)
+        trending = each.contest.trending(parameters.trending_half_life_s)
+        gains.append(personal.ndcg_10 - trending.ndcg_10 + personal.ndcg_100 - trending.ndcg_100)
+        counts.append(each.contest.seen.lengths)
+    gate = best_gate(np.concatenate(counts), np.concatenate(gains))
     log(f"personal lists from {gate} items on")
-    return gate
+    return replace(parameters, personal_from=gate)
 
 
 def best_gate(counts: IntArray, gains: FloatArray) -> int:

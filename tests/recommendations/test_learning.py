@@ -132,6 +132,7 @@ class TestFirstVersion:
         figures = active().figures
         assert figures["this version"]["ndcg_10"] > figures["trending"]["ndcg_10"]
         assert figures["index"]["recall"] >= 0.98
+        assert set(figures["shares"]) == {"exploration", "topic"}
 
 
 @pytest.mark.usefixtures("chosen")

@@ -7,7 +7,8 @@ from recommendations.core.replay import (
     after_time,
     last_of_users,
     random_share,
-    replay_for,
+    replays_by_time,
+    replays_for,
 )
 from tests.recommendations.core.logs import actions_of, random_log
 
@@ -81,11 +82,19 @@ def active_and_gone() -> Actions:
 
 
 def test_lists_for_those_who_act_next_are_judged_by_a_cut_in_time() -> None:
-    replay = replay_for(active_and_gone(), np.arange(20))
-    assert replay.at_s < 56 * DAY_S
+    cuts_s = [replay.at_s for replay in replays_for(active_and_gone(), np.arange(20))]
+    assert len(cuts_s) == 3
+    assert 56 * DAY_S > cuts_s[0] > cuts_s[1] > cuts_s[2]
 
 
 def test_lists_for_everybody_are_judged_by_each_users_last_action() -> None:
-    replay = replay_for(active_and_gone(), np.arange(100))
+    (replay,) = replays_for(active_and_gone(), np.arange(100))
     assert replay.at_s > 57 * DAY_S
     assert replay.targets.lengths.max() == 1
+
+
+def test_an_earlier_cut_knows_nothing_of_a_later_one() -> None:
+    log = random_log()
+    latest, earlier, _ = replays_by_time(log)
+    assert len(earlier.known) < len(latest.known)
+    assert earlier.at_s < latest.at_s

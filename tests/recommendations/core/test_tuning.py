@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from recommendations.core.parameters import Parameters
-from recommendations.core.replay import Replay, after_time, random_share
+from recommendations.core.replay import Replay, after_time, random_share, replays_by_time
 from recommendations.core.tuning import best, best_gate, climb, tune
 from tests.recommendations.core.logs import actions_of, two_camps
 
@@ -48,7 +48,7 @@ def test_taste_is_found_where_taste_is_all_there_is(timed: bool) -> None:
     log = log if timed else log.without_times()
     later = after_time(log, share=0.2) if timed else random_share(log, share=0.2)
     lines: list[str] = []
-    chosen = tune(Replay.split(log, later), SMALL, log=lines.append)
+    chosen = tune([Replay.split(log, later)], SMALL, log=lines.append)
     assert chosen.personal_from <= 9
     assert chosen.factors == 8
     assert any(line.startswith("score") for line in lines)
@@ -57,9 +57,9 @@ def test_taste_is_found_where_taste_is_all_there_is(timed: bool) -> None:
 def test_where_nobody_took_anything_new_nothing_is_chosen() -> None:
     log = actions_of((0, 0, 1.0), (1, 0, 2.0), (0, 0, 3.0))
     replay = Replay.split(log, np.array([False, False, True]))
-    assert tune(replay, SMALL) == SMALL
+    assert tune([replay], SMALL) == SMALL
 
 
 def test_chosen_parameters_survive_storage() -> None:
-    chosen = tune(Replay.split(two_camps(), after_time(two_camps())), SMALL)
+    chosen = tune(replays_by_time(two_camps()), SMALL)
     assert Parameters.from_json(chosen.as_json()) == chosen

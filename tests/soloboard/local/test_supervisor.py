@@ -165,6 +165,8 @@ def test_it_starts_everything_in_order_and_ctrl_c_ends_everything(
         ["init_local"],
         ["init_qstash"],
         ["run_job", "sync-sites", "--through-qstash"],
+        ["run_job", "process-user-actions"],
+        ["run_job", "process-user-embeddings", "--through-qstash"],
     ]
     assert len(processes_of(project)) > 5
     assert owner.end(signal.SIGINT) == 0
