@@ -23,6 +23,7 @@ from recommendations.core.interactions import Interactions
 WARM_STEPS = 1
 # From zero it takes more.
 COLD_STEPS = 6
+_TINY = np.float32(1e-30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,23 +151,26 @@ def _conjugate_gradients(
     inverse: FloatArray,
     steps: int,
 ) -> FloatArray:
-    """Improve (b, k) solutions of b systems at once; inverse is the preconditioner's diagonal."""
+    """Improve (b, k) solutions of b systems at once, in place, as is the residual.
+
+    inverse: (b, k) the preconditioner, one over a diagonal.
+    """
     scaled = inverse * residual
     direction = scaled.copy()
     power = np.vecdot(residual, scaled)
     for step in range(steps):
         image = applied(direction)
         # A row that is solved already has no direction left.
-        length = power / np.maximum(np.vecdot(direction, image), np.float32(1e-30))
-        solution = solution + length[:, None] * direction
+        length = (power / np.maximum(np.vecdot(direction, image), _TINY))[:, None]
+        solution += length * direction
         if step == steps - 1:
             break
-        residual = residual - length[:, None] * image
-        scaled = inverse * residual
+        image *= length
+        residual -= image
+        np.multiply(inverse, residual, out=scaled)
         next_power = np.vecdot(residual, scaled)
-        direction = (
-            scaled + (next_power / np.maximum(power, np.float32(1e-30)))[:, None] * direction
-        )
+        direction *= (next_power / np.maximum(power, _TINY))[:, None]
+        direction += scaled
         power = next_power
     return solution
 
