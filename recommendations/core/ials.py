@@ -95,7 +95,7 @@ class RowSolver:
         self.rotation = rotation.astype(np.float32)
         self.vectors = np.ascontiguousarray(other @ self.rotation, dtype=np.float32)
         # What has no vector is in nobody's contest, so items may be added without moving any user.
-        self.n_known = int(np.count_nonzero(np.any(other, axis=1)))
+        self.n_known = int(np.count_nonzero(np.vecdot(other, other)))
         self.dense = (penalty.unobserved * np.maximum(eigenvalues, 0)).astype(np.float32)
         self.penalty = penalty
         self.mean_squares = _mean_squares(self.vectors, column_sums)
@@ -118,12 +118,15 @@ class RowSolver:
             image += diagonal * rows
             return image
 
-        residual = np.vecmat(block.gains, vectors)
         if start is None:
+            residual = np.vecmat(block.gains, vectors)
             solution = np.zeros_like(residual)
         else:
+            # The right side and what the start explains of it, in one pass over the vectors.
+            missing = block.gains - block.weights * np.matvec(vectors, start)
+            residual = np.vecmat(missing, vectors)
+            residual -= diagonal * start
             solution = start
-            residual -= applied(start)
         return _conjugate_gradients(applied, solution, residual, inverse, steps)
 
 
@@ -189,7 +192,7 @@ def _mean_squares(vectors: FloatArray, weights: FloatArray | None) -> FloatArray
     if weights is None or not weights.sum() > 0:
         return np.square(vectors).mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1])
     share = (weights / weights.sum()).astype(np.float32)
-    means: FloatArray = np.einsum("i,ik,ik->k", share, vectors, vectors)
+    means: FloatArray = share @ np.square(vectors)
     return means
 
 
