@@ -23,6 +23,7 @@ from recommendations.core.interactions import Interactions
 WARM_STEPS = 1
 # From zero it takes more.
 COLD_STEPS = 6
+_TINY = np.float32(1e-30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ class RowSolver:
         self.rotation = rotation.astype(np.float32)
         self.vectors = np.ascontiguousarray(other @ self.rotation, dtype=np.float32)
         # What has no vector is in nobody's contest, so items may be added without moving any user.
-        self.n_known = int(np.count_nonzero(np.any(other, axis=1)))
+        self.n_known = int(np.count_nonzero(np.vecdot(other, other)))
         self.dense = (penalty.unobserved * np.maximum(eigenvalues, 0)).astype(np.float32)
         self.penalty = penalty
         self.mean_squares = _mean_squares(self.vectors, column_sums)
@@ -117,12 +118,15 @@ class RowSolver:
             image += diagonal * rows
             return image
 
-        residual = np.vecmat(block.gains, vectors)
         if start is None:
+            residual = np.vecmat(block.gains, vectors)
             solution = np.zeros_like(residual)
         else:
+            # The right side and what the start explains of it, in one pass over the vectors.
+            missing = block.gains - block.weights * np.matvec(vectors, start)
+            residual = np.vecmat(missing, vectors)
+            residual -= diagonal * start
             solution = start
-            residual -= applied(start)
         return _conjugate_gradients(applied, solution, residual, inverse, steps)
 
 
@@ -150,23 +154,26 @@ def _conjugate_gradients(
     inverse: FloatArray,
     steps: int,
 ) -> FloatArray:
-    """Improve (b, k) solutions of b systems at once; inverse is the preconditioner's diagonal."""
+    """Improve (b, k) solutions of b systems at once, in place, as is the residual.
+
+    inverse: (b, k) the preconditioner, one over a diagonal.
+    """
     scaled = inverse * residual
     direction = scaled.copy()
     power = np.vecdot(residual, scaled)
     for step in range(steps):
         image = applied(direction)
         # A row that is solved already has no direction left.
-        length = power / np.maximum(np.vecdot(direction, image), np.float32(1e-30))
-        solution = solution + length[:, None] * direction
+        length = (power / np.maximum(np.vecdot(direction, image), _TINY))[:, None]
+        solution += length * direction
         if step == steps - 1:
             break
-        residual = residual - length[:, None] * image
-        scaled = inverse * residual
+        image *= length
+        residual -= image
+        np.multiply(inverse, residual, out=scaled)
         next_power = np.vecdot(residual, scaled)
-        direction = (
-            scaled + (next_power / np.maximum(power, np.float32(1e-30)))[:, None] * direction
-        )
+        direction *= (next_power / np.maximum(power, _TINY))[:, None]
+        direction += scaled
         power = next_power
     return solution
 
@@ -185,7 +192,7 @@ def _mean_squares(vectors: FloatArray, weights: FloatArray | None) -> FloatArray
     if weights is None or not weights.sum() > 0:
         return np.square(vectors).mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1])
     share = (weights / weights.sum()).astype(np.float32)
-    means: FloatArray = np.einsum("i,ik,ik->k", share, vectors, vectors)
+    means: FloatArray = share @ np.square(vectors)
     return means
 
 
