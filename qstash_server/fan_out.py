@@ -17,9 +17,9 @@ def fan_out(
     schedule_id: str | None = None,
 ) -> list[Message]:
     """Return a message for each URL of a group, or the one for a URL."""
-    make = partial(new_message, now_ms=now_ms, due_ms=due_ms, schedule_id=schedule_id)
     if group is None:
-        return [make(envelope)]
+        return [new_message(envelope, now_ms=now_ms, due_ms=due_ms, schedule_id=schedule_id)]
+    make = partial(new_message, now_ms=now_ms, due_ms=due_ms, schedule_id=schedule_id)
     return [
         make(replace(envelope, url=endpoint.url), topic=group.name, endpoint=endpoint.name)
         for endpoint in group.endpoints

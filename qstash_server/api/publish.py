@@ -36,11 +36,15 @@ class Publication:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pattern:
-    """What all publications have in common that differ in their bodies alone; group: None for a URL."""
+    """What all publications have in common that differ in their bodies alone; group: None for a URL.
+
+    deduplicates: whether a message may be the same as an earlier one.
+    """
 
     envelope: Envelope
     group: UrlGroup | None
     options: Options
+    deduplicates: bool
     now_ms: int
     due_ms: int
 
@@ -166,6 +170,8 @@ async def _pattern(
         envelope=envelope,
         group=group,
         options=options,
+        deduplicates=options.get("deduplication-id") is not None
+        or options.flag("content-based-deduplication"),
         now_ms=now_ms,
         due_ms=read_due_ms(options, now_ms),
     )
@@ -192,6 +198,8 @@ def _orders(broker: Broker, pattern: Pattern, body: bytes) -> list[Order]:
         now_ms=pattern.now_ms,
         due_ms=pattern.due_ms,
     )
+    if not pattern.deduplicates:
+        return [Order(message=message, key=None) for message in made]
     return [
         Order(message=message, key=_deduplication_key(pattern.options, message)) for message in made
     ]
@@ -231,14 +239,12 @@ def _receipt(message: Message, duplicate: str | None) -> dict[str, Any]:
     return receipt
 
 
-def _deduplication_key(options: Options, message: Message) -> str | None:
+def _deduplication_key(options: Options, message: Message) -> str:
     envelope = message.envelope
     explicit = options.get("deduplication-id")
     if explicit is not None:
         # Each URL of a group gets the message once.
         return f"id:{explicit}" if message.topic is None else f"id:{explicit} {envelope.url}"
-    if not options.flag("content-based-deduplication"):
-        return None
     content = json.dumps([envelope.url, envelope.headers], sort_keys=True).encode()
     return "content:" + hashlib.sha256(content + b"\0" + envelope.body).hexdigest()
 
