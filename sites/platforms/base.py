@@ -4,13 +4,15 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from django import forms
 
 from sites.outbound import Client, RequestRefused, parse_url
+
+PAST_DAYS = 3
 
 
 class PlatformError(Exception):
@@ -89,6 +91,18 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How hard the API of one account may be used, all processes together.
+
+    concurrent: calls under way at the same time.
+    per_minute: calls begun within any minute.
+    """
+
+    concurrent: int
+    per_minute: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """What one fetch found.
 
@@ -99,7 +113,10 @@ class Snapshot:
     latency_ms: until the headers of the answer were in; None if there was no answer.
     tls_expires_at: aware; end of the certificate, expired or not; None without TLS.
     figures: of the site's current day so far, or of whatever period the owner's mapping reads.
-    days: figures of whole days in the site's time zone, where the platform gives them.
+    days: figures of past days in the site's time zone, where the platform gives them. A day on
+        which nothing happened is there with zeros; one that is missing is not known.
+    notices: sentences for the owner about what works but should be changed: a key that may do
+        more than it has to, a version that is about to be retired.
     """
 
     taken_at: datetime
@@ -110,6 +127,7 @@ class Snapshot:
     tls_expires_at: datetime | None = None
     figures: Figures = field(default_factory=Figures)
     days: Mapping[date, Figures] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     @property
     def tls_days_left(self) -> int | None:
@@ -130,6 +148,7 @@ class Snapshot:
             "tls_days_left": self.tls_days_left,
             **self.figures.to_json(),
             "days": {day.isoformat(): figures.to_json() for day, figures in self.days.items()},
+            "notices": list(self.notices),
         }
 
 
@@ -146,12 +165,33 @@ class FetchRequest:
     credentials: decrypted, by name.
     time_zone: the site's own; its days are the days of the figures.
     now: aware, UTC.
+    past_days: how many days before today are wanted beside it. A few, because refunds and late
+        visits still change them; more when a new site fetches its past.
     """
 
     options: Mapping[str, Any] = field(repr=False)
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     time_zone: ZoneInfo
     now: datetime
+    past_days: int = PAST_DAYS
+
+    @property
+    def today(self) -> date:
+        """The site's current day."""
+        return self.now.astimezone(self.time_zone).date()
+
+    @property
+    def first_day(self) -> date:
+        """The earliest day that is wanted."""
+        return self.today - timedelta(days=self.past_days)
+
+    def begin_of(self, day: date) -> datetime:
+        """The instant at which a day of the site begins; such a day may have 23 or 25 hours."""
+        return datetime.combine(day, time(), self.time_zone)
+
+    def day_of(self, moment: datetime) -> date:
+        """The day of the site in which an instant lies."""
+        return moment.astimezone(self.time_zone).date()
 
 
 class UrlField(forms.CharField):
@@ -181,6 +221,7 @@ class Platform(ABC):
     """A kind of site: where its figures come from and what has to be known to get them.
 
     description: one sentence for whoever chooses among the platforms.
+    limits: of the API; None where there is no vendor who would mind.
     Options: the public settings. Its cleaned data are JSON values and are stored as they are.
     Credentials: the secrets; every field is a string, stored encrypted and never shown again.
     """
@@ -190,6 +231,7 @@ class Platform(ABC):
     description: ClassVar[str]
     Options: ClassVar[type[forms.Form]]
     Credentials: ClassVar[type[forms.Form]] = forms.Form
+    limits: ClassVar[Limits | None] = None
 
     @abstractmethod
     async def fetch(self, request: FetchRequest, client: Client) -> Snapshot:
@@ -198,6 +240,13 @@ class Platform(ABC):
     def required_credentials(self, options: Mapping[str, Any]) -> frozenset[str]:
         """Name the credentials without which a site with these options cannot be fetched."""
         return frozenset()
+
+    def account(self, options: Mapping[str, Any], credentials: Mapping[str, str]) -> str:
+        """Name the account whose limits a site with these settings uses up.
+
+        Only a digest of it is ever kept, so it may be a key.
+        """
+        return ""
 
     def options(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Complete stored options by the defaults of the fields that they do not mention."""

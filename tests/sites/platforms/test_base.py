@@ -35,6 +35,7 @@ def test_snapshot_is_stored_with_units_in_its_names_and_times_in_utc() -> None:
         "revenue_minor": {"EUR": 129900, "JPY": 1500},
         "metrics": {"mrr": {"value": 4990, "unit": "EUR minor"}},
         "days": {"2026-02-06": {"visitors": 7, "sales": None, "revenue_minor": {}, "metrics": {}}},
+        "notices": [],
     }
 
 
