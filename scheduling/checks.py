@@ -155,7 +155,7 @@ def check_schedule_prefix(**kwargs: Any) -> list[CheckMessage]:
 @register()
 def check_proposed_cadences(**kwargs: Any) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
-    for job in registry:
+    for job in registry.scheduled:
         try:
             parse_cron(job.cron)
         except CronError as error:

@@ -137,7 +137,7 @@ class ScheduledJobForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.fields["job_key"].choices = [  # type: ignore[attr-defined]
             ("", "— an address —"),
-            *((job.key, job.name) for job in registry),
+            *((job.key, job.name) for job in registry.scheduled),
         ]
         self.fields["cron"].widget.row = self.instance.pk or ""
         # Django would write them as Get and Post.

@@ -31,6 +31,8 @@ MAX_TIMEOUT_S = 2 * 3600
 #: A call that publishes the ticks of a minute does little. With the grace of its lease this stays
 #: below a minute, so that one whose process died does not hold up the next.
 MINUTE_TIMEOUT_S = 25
+#: What a run says that was abandoned.
+DIED = "The process died; the lease of the run has ended."
 
 
 class ScheduledJob(models.Model):
@@ -329,6 +331,7 @@ class JobRun(models.Model):
         ADMIN = "admin", "admin"
         COMMAND = "command", "command"
         API = "api", "API"
+        MESSAGE = "message", "message of another job"
 
     class Status(models.TextChoices):
         RUNNING = "running", "running"
@@ -346,6 +349,9 @@ class JobRun(models.Model):
     signature_id = models.CharField(max_length=200, blank=True)
     schedule_id = models.CharField(max_length=200, blank=True)
     attempt = models.PositiveSmallIntegerField(default=1)
+    concurrent = models.BooleanField(
+        default=False, help_text="Whether others of its job may run beside it."
+    )
 
     status = models.CharField(max_length=9, choices=Status, default=Status.RUNNING)
     started_at = models.DateTimeField(default=timezone.now)
@@ -372,7 +378,9 @@ class JobRun(models.Model):
             # Two deliveries at the same instant race for these; the database lets one of them
             # through.
             models.UniqueConstraint(
-                fields=["job_key"], condition=Q(status="running"), name="job_run_one_running"
+                fields=["job_key"],
+                condition=Q(status="running", concurrent=False),
+                name="job_run_one_running",
             ),
             models.UniqueConstraint(
                 fields=["message_id"],

@@ -3,8 +3,9 @@ to do.
 """
 
 import contextlib
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,6 +43,20 @@ class Tick:
 
     at: datetime
     retries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A call of a job that another job asks for.
+
+    deduplication_id: QStash takes a message with the same one only once within ten minutes; "" for
+        none.
+    delay_s: whole seconds until it is delivered.
+    """
+
+    payload: Mapping[str, Any]
+    deduplication_id: str = ""
+    delay_s: int = 0
 
 
 class QStashProblem(Exception):
@@ -137,9 +152,17 @@ class QStash:
         """
         with _translated_errors():
             receipts = self._messages.batch([_tick_message(job, tick) for tick in ticks])
-        new = [it for it in receipts if isinstance(it, BatchResponse) and not it.deduplicated]
-        logger.info("QStash took %s of %s ticks of %s", len(new), len(ticks), job.key)
-        return len(new)
+        new = _count_new(receipts)
+        logger.info("QStash took %s of %s ticks of %s", new, len(ticks), job.key)
+        return new
+
+    def publish_messages(self, job: ScheduledJob, messages: Sequence[Message]) -> int:
+        """Send a job several messages in one call. Returns how many QStash did not have yet."""
+        with _translated_errors():
+            receipts = self._messages.batch([_job_message(job, message) for message in messages])
+        new = _count_new(receipts)
+        logger.info("QStash took %s of %s messages for %s", new, len(messages), job.key)
+        return new
 
 
 @contextlib.contextmanager
@@ -181,6 +204,25 @@ def _tick_message(job: ScheduledJob, tick: Tick) -> Any:
         "not_before": int(tick.at.timestamp()),
         "deduplication_id": f"{job.schedule_id}-{tick.at:%Y%m%dT%H%M%SZ}",
     }
+
+
+def _job_message(job: ScheduledJob, message: Message) -> Any:
+    options = _delivery_options(job)
+    options["headers"] |= {TRIGGER_HEADER: str(JobRun.Trigger.MESSAGE)}
+    own = json.loads(job.body) if job.body else {}
+    return {
+        **options,
+        "url": job.destination,
+        "method": "POST",
+        "body": json.dumps({**own, **message.payload}),
+        "content_type": "application/json",
+        "deduplication_id": message.deduplication_id or None,
+        "delay": message.delay_s or None,
+    }
+
+
+def _count_new(receipts: Sequence[Any]) -> int:
+    return sum(isinstance(it, BatchResponse) and not it.deduplicated for it in receipts)
 
 
 @contextlib.contextmanager

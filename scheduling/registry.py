@@ -1,5 +1,5 @@
-"""The jobs of this installation: functions with a proposed schedule, collected from each app's
-`jobs.py`.
+"""The jobs of this installation: functions that are called by schedule or by messages of our own,
+collected from each app's `jobs.py`.
 """
 
 import functools
@@ -19,13 +19,16 @@ Method = Literal["GET", "POST"]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A function that can be called by schedule, and the schedule it proposes for itself.
+    """A function that calls from outside run, and the schedule it proposes for itself.
 
     key: stable name; part of the schedule's id at QStash.
     path: where its webhook lives below /api/, without slashes at the ends. Jobs may share a path
         when their bodies hold different values of `action`.
     method: of its schedule. A POST runs it in any case, a GET only where this says so.
-    cron: five fields, or six with the seconds in front, in `timezone`.
+    cron: five fields, or six with the seconds in front, in `timezone`; "" for a job that has no
+        schedule, because other jobs send it messages.
+    concurrent: whether several of its runs may be under way at the same time. A schedule's next run
+        is skipped while the last one is going; messages that each have their own work are not.
     retry_delay_ms: QStash's expression for the wait before a retry, in milliseconds; "" for its own
         back-off.
     timeout_s: seconds until QStash gives up waiting, and so the time a run may take.
@@ -35,7 +38,7 @@ class Job:
     name: str
     function: JobFunction
     path: str
-    cron: str
+    cron: str = ""
     description: str = ""
     timezone: str = "UTC"
     method: Method = "POST"
@@ -43,6 +46,7 @@ class Job:
     retries: int = 3
     retry_delay_ms: str = ""
     timeout_s: int = 300
+    concurrent: bool = False
 
     @property
     def action(self) -> str | None:
@@ -93,6 +97,11 @@ class Registry:
         return [job for job in self if job.path == path]
 
     @property
+    def scheduled(self) -> list[Job]:
+        """Those that propose a schedule."""
+        return [job for job in self if job.cron]
+
+    @property
     def paths(self) -> list[str]:
         return sorted({job.path for job in self})
 
@@ -108,7 +117,7 @@ def job(
     *,
     name: str,
     path: str,
-    cron: str,
+    cron: str = "",
     description: str = "",
     timezone: str = "UTC",
     method: Method = "POST",
@@ -116,6 +125,7 @@ def job(
     retries: int = 3,
     retry_delay_ms: str = "",
     timeout_s: int = 300,
+    concurrent: bool = False,
 ) -> Callable[[JobFunction], JobFunction]:
     """Register a function as a job. The row in the database decides when it runs; this only
     proposes.
@@ -138,6 +148,7 @@ def job(
                 retries=retries,
                 retry_delay_ms=retry_delay_ms,
                 timeout_s=timeout_s,
+                concurrent=concurrent,
             )
         )
         return function

@@ -9,7 +9,7 @@ from django.db.models import F, Q, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 
-from scheduling.models import JobRun
+from scheduling.models import DIED, JobRun
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,19 @@ def prune_when_due() -> None:
     _next_round = time.monotonic() + PERIOD_S
     try:
         with transaction.atomic():
+            abandon_dead()
             prune()
     except DatabaseError as error:
         logger.warning("Old runs were not removed: %s", error)
+
+
+def abandon_dead() -> int:
+    """Close runs whose processes died. The next run of a job does it for its own; one of messages
+    that run beside each other has no next one in its place. Returns how many.
+    """
+    now = timezone.now()
+    dead = JobRun.objects.filter(status=JobRun.Status.RUNNING, lease_expires_at__lte=now)
+    return dead.update(status=JobRun.Status.ABANDONED, finished_at=now, error=DIED)
 
 
 def prune() -> int:

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from scheduling.errors import PayloadRefused, RetryLater
-from scheduling.models import JobRun, ScheduledJob
+from scheduling.models import DIED, JobRun, ScheduledJob
 from scheduling.registry import Job
 from scheduling.retention import prune_when_due
 from scheduling.run import JobResult, Report, Run
@@ -138,7 +138,8 @@ def _timeout_s(job: Job, call: Call) -> int:
 
 
 def _open(job: Job, call: Call, status: JobRun.Status, **fields: Any) -> JobRun:
-    return _record(job.key, call, status, lease_s=_timeout_s(job, call) + LEASE_GRACE_S, **fields)
+    lease_s = _timeout_s(job, call) + LEASE_GRACE_S
+    return _record(job.key, call, status, lease_s=lease_s, concurrent=job.concurrent, **fields)
 
 
 def _record(
@@ -167,10 +168,8 @@ def _in_the_way(job: Job, call: Call) -> JobRun | None:
         same_message |= Q(message_id=call.message_id)
     if call.signature_id:
         same_message |= Q(signature_id=call.signature_id)
-    return (
-        live.filter(same_message).first()
-        or live.filter(job_key=job.key, status=JobRun.Status.RUNNING).first()
-    )
+    same_job = Q(job_key=job.key, status=JobRun.Status.RUNNING, concurrent=False)
+    return live.filter(same_message).first() or live.filter(same_job).first()
 
 
 def _is_dead(run: JobRun) -> bool:
@@ -179,9 +178,7 @@ def _is_dead(run: JobRun) -> bool:
 
 def _abandon(run: JobRun) -> None:
     logger.warning("Job %s: run %s died; its lease has ended", run.job_key, run.pk)
-    run.close(
-        status=JobRun.Status.ABANDONED, error="The process died; the lease of the run has ended."
-    )
+    run.close(status=JobRun.Status.ABANDONED, error=DIED)
 
 
 def _answer_for(run: JobRun, job: Job, call: Call) -> Outcome:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.utils import timezone
 from qstash.schedule import Schedule
 
 from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
-from scheduling.qstash import QStash, QStashAway, QStashProblem, connect
+from scheduling.qstash import PATIENT_TIMEOUT, Message, QStash, QStashAway, QStashProblem, connect
 from scheduling.registry import Job, registry
 
 logger = logging.getLogger(__name__)
@@ -118,6 +118,17 @@ def publish_payload(
     return publish_run(row, trigger, caller=caller, payload={**job.body, **payload})
 
 
+def publish_messages(job: Job, messages: Sequence[Message]) -> int:
+    """Send a registered job several payloads of its own, in one call. Raises QStashProblem.
+
+    Returns how many QStash did not have yet. Repeating the call is safe where each message has a
+    `deduplication_id`.
+    """
+    row = ScheduledJob.objects.filter(job_key=job.key).order_by("pk").first() or default_row(job)
+    with connect(PATIENT_TIMEOUT) as qstash:
+        return qstash.publish_messages(row, messages)
+
+
 def default_row(job: Job) -> ScheduledJob:
     """The unsaved row that a job proposes."""
     return ScheduledJob(
@@ -219,7 +230,7 @@ def reconcile(cadences: Mapping[str, str] | None = None) -> Plan:
 
 def _jobs_without_row() -> list[Job]:
     keys = set(ScheduledJob.objects.values_list("key", flat=True))
-    return [job for job in registry if job.key not in keys]
+    return [job for job in registry.scheduled if job.key not in keys]
 
 
 def _create_row(job: Job, cron: str | None) -> int:

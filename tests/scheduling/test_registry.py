@@ -46,6 +46,15 @@ def test_the_only_job_of_a_path_needs_no_action() -> None:
     assert jobs.find("elsewhere", None) is None
 
 
+def test_a_job_without_a_cadence_is_called_but_not_scheduled() -> None:
+    jobs = Registry()
+    jobs.register(make_job("a"))
+    jobs.register(Job(key="b", name="b", function=do_nothing, path="parts"))
+    assert [job.key for job in jobs.scheduled] == ["a"]
+    assert jobs.find("parts", None) is jobs["b"]
+    assert "parts" in jobs.paths
+
+
 def test_jobs_of_every_app_are_found() -> None:
     job = registry["sync-sites"]
     assert (job.path, job.method, job.cron, job.timezone) == (

@@ -85,3 +85,15 @@ def test_a_run_does_not_fail_when_old_ones_cannot_be_removed(
     monkeypatch.setattr(retention, "prune", fail)
     outcome = run_job(Work().job(), Call(trigger=JobRun.Trigger.COMMAND))
     assert outcome.ending is Ending.DONE
+
+
+def test_runs_of_dead_processes_are_closed() -> None:
+    runs(1, status="running", age_days=1)
+    runs(1, job_key="goes on", status="running", age_days=-1)
+    assert retention.abandon_dead() == 1
+    dead = JobRun.objects.get(status="abandoned")
+    assert (dead.job_key, dead.error) == (
+        "often",
+        "The process died; the lease of the run has ended.",
+    )
+    assert dead.finished_at is not None

@@ -275,3 +275,17 @@ def test_the_answer_of_a_finished_message_is_repeated() -> None:
 def test_calls_without_a_message_are_never_the_same() -> None:
     assert [run_work(lambda run: DONE).ending for _ in range(2)] == [Ending.DONE, Ending.DONE]
     assert JobRun.objects.count() == 2
+
+
+def test_runs_of_a_concurrent_job_go_beside_each_other() -> None:
+    others = []
+
+    def work(run: Run) -> JobResult:
+        beside = run_work(lambda run: DONE, message_id="msg_2", job={"concurrent": True})
+        again = run_work(lambda run: DONE, message_id="msg_1", job={"concurrent": True})
+        others.extend([beside.ending, again.ending])
+        return DONE
+
+    outcome = run_work(work, message_id="msg_1", job={"concurrent": True})
+    assert (outcome.ending, others) == (Ending.DONE, [Ending.DONE, Ending.STILL_RUNNING])
+    assert [run.status for run in JobRun.objects.all()] == ["succeeded", "succeeded"]

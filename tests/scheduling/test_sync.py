@@ -15,9 +15,10 @@ from qstash import QStash
 from scheduling import sync
 from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
 from scheduling.qstash import QStash as QStashConnection
-from scheduling.qstash import QStashAway, QStashRefused
-from scheduling.registry import registry
+from scheduling.qstash import Message, QStashAway, QStashRefused
+from scheduling.registry import Job, registry
 from tests.scheduling.factories import scheduled_job
+from tests.scheduling.work import Work
 
 # Pushes happen after a commit, so these tests commit.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -356,3 +357,42 @@ def test_a_run_is_published_as_the_schedule_would_call(
     assert headers["Soloboard-Caller"] == ["j?rg"]
     assert headers["Authorization"] == [f"Bearer {settings.CRON_SECRET}"]
     remote.message.cancel(message_id)
+
+
+def test_messages_of_a_job_are_published_at_once_and_never_twice(
+    remote: QStash, settings: Settings, unscheduled: Job
+) -> None:
+    settings.APP_URL = "http://127.0.0.1:1"
+    begun_ms = int(time.time() * 1000) - 1
+    messages = [
+        Message(payload={"part": part}, deduplication_id=f"tests-{part}", delay_s=60)
+        for part in range(3)
+    ]
+    assert sync.publish_messages(unscheduled, messages[:2]) == 2
+    assert sync.publish_messages(unscheduled, messages) == 1
+    logs = remote.log.list(filter={"from_time": begun_ms}).logs
+    found = [remote.message.get(message_id) for message_id in {log.message_id for log in logs}]
+    sent = [message for message in found if message.url == "http://127.0.0.1:1/api/tests/parts"]
+    assert sorted(message.body or "" for message in sent) == [
+        '{"action": "work", "part": 0}', '{"action": "work", "part": 1}', '{"action": "work", "part": 2}',
+    ]  # fmt: skip
+    for message in sent:
+        assert message.method == "POST"
+        assert (message.headers or {})["Soloboard-Trigger"] == ["message"]
+        assert (message.not_before or 0) > begun_ms + 59_000
+        remote.message.cancel(message.message_id)
+
+
+def test_reconciling_makes_no_schedule_for_a_job_without_a_cadence(
+    remote: QStash, unscheduled: Job
+) -> None:
+    assert unscheduled.key not in sync.reconcile().create
+    assert not ScheduledJob.objects.filter(key=unscheduled.key).exists()
+
+
+@pytest.fixture
+def unscheduled() -> Iterator[Job]:
+    job = Work().job(key="tests-parts", path="tests/parts", cron="")
+    registry.register(job)
+    yield job
+    registry.unregister(job.key)

@@ -35,7 +35,9 @@ class Command(BaseCommand):
         """Choose the cadences of the default schedules that are not paused, and print them."""
         rows = {row.key: row for row in ScheduledJob.objects.all()}
         proposed = {
-            job.key: job.cron for job in registry if job.key not in rows or rows[job.key].enabled
+            job.key: job.cron
+            for job in registry.scheduled
+            if job.key not in rows or rows[job.key].enabled
         }
         others = [row for key, row in rows.items() if row.enabled and key not in proposed]
         taken = sum(messages_per_day(row.cron) for row in others)
