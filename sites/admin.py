@@ -28,6 +28,7 @@ KIND_OF_STATE = {
     MonitoredSite.State.CREDENTIALS_REFUSED: "bad",
     MonitoredSite.State.MISCONFIGURED: "bad",
     MonitoredSite.State.UNAVAILABLE: "warn",
+    MonitoredSite.State.OFFLINE: "warn",
 }
 KIND_OF_STATUS = {
     SyncLog.Status.RUNNING: "info",

@@ -39,6 +39,7 @@ ORDER = (
     State.CREDENTIALS_REFUSED,
     State.MISCONFIGURED,
     State.UNAVAILABLE,
+    State.OFFLINE,
     State.STALE,
     State.SLOW,
     State.NEW,

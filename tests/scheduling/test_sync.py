@@ -14,8 +14,8 @@ from qstash import QStash
 
 from scheduling import sync
 from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
-from scheduling.qstash import QStash as QStashConnection
 from scheduling.qstash import Message, QStashAway, QStashRefused
+from scheduling.qstash import QStash as QStashConnection
 from scheduling.registry import Job, registry
 from tests.scheduling.factories import scheduled_job
 from tests.scheduling.work import Work

@@ -1,10 +1,11 @@
-"""Monitored sites, what was found of them, and the log of their syncs."""
+"""The sites and business accounts that are watched."""
 
 import json
 from datetime import datetime, timedelta
 from typing import Self
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Cast
@@ -12,7 +13,6 @@ from django.utils import timezone
 
 from encryption.fields import EncryptedDictField
 from encryption.keyring import keyring
-from scheduling.models import JobRun
 from scheduling.validators import validate_timezone
 from sites.platforms import PLATFORMS, get_platform
 from sites.platforms.base import Health, Platform
@@ -68,6 +68,7 @@ class MonitoredSite(models.Model):
         CREDENTIALS_REFUSED = "credentials_refused", "credentials refused"
         MISCONFIGURED = "misconfigured", "needs your attention"
         UNAVAILABLE = "unavailable", "platform unavailable"
+        OFFLINE = "offline", "our own network is away"
 
     name = models.CharField(max_length=120, unique=True)
     platform = models.CharField(max_length=40)
@@ -80,6 +81,18 @@ class MonitoredSite(models.Model):
         help_text="The days of its figures are days of this zone, such as UTC or Europe/Vienna.",
     )
     enabled = models.BooleanField(default=True, help_text="A disabled site is not fetched.")
+    failures_to_open = models.PositiveSmallIntegerField(
+        "failures before an incident",
+        default=2,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="An incident opens with this many failed attempts in a row.",
+    )
+    successes_to_close = models.PositiveSmallIntegerField(
+        "successes after an incident",
+        default=2,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="It closes with this many good ones in a row.",
+    )
 
     state = models.CharField(max_length=20, choices=State, default=State.NEW, editable=False)
     state_reason = models.TextField(blank=True, editable=False)
@@ -89,6 +102,9 @@ class MonitoredSite(models.Model):
     last_snapshot = models.JSONField(null=True, editable=False)
     failures = models.PositiveIntegerField(
         default=0, editable=False, help_text="Failed attempts in a row."
+    )
+    successes = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Good attempts in a row."
     )
     not_before = models.DateTimeField(
         null=True, editable=False, help_text="Not fetched again before, after a failure."
@@ -110,6 +126,8 @@ class MonitoredSite(models.Model):
         "credentials",
         "timezone",
         "enabled",
+        "failures_to_open",
+        "successes_to_close",
         "not_before",
         "updated_at",
     )
@@ -172,57 +190,6 @@ class MonitoredSite(models.Model):
         if self.enabled and is_old and state in (self.State.UP, self.State.SLOW):
             return self.State.STALE
         return state
-
-
-class SyncLog(models.Model):
-    """One run of the sync: how many sites, how long, and what went wrong where."""
-
-    class Status(models.TextChoices):
-        RUNNING = "running", "running"
-        SUCCESS = "success", "success"
-        PARTIAL = "partial", "some sites failed"
-        FAILED = "failed", "failed"
-
-    status = models.CharField(max_length=8, choices=Status, default=Status.RUNNING)
-    duration = models.PositiveIntegerField("duration (ms)", null=True)
-    sites_total = models.PositiveIntegerField(default=0)
-    sites_synced = models.PositiveIntegerField(default=0)
-    sites_failed = models.PositiveIntegerField(default=0)
-    sites_carried_over = models.PositiveIntegerField(
-        default=0, help_text="Due, but not reached in time; a further message took them up."
-    )
-    errors = models.JSONField(default=dict, blank=True, help_text="By the name of the site.")
-    run = models.ForeignKey(JobRun, null=True, on_delete=models.SET_NULL, related_name="sync_logs")
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        db_table = "sync_logs"
-        ordering = ["-created_at", "-id"]
-        indexes = [models.Index(fields=["-created_at"], name="sync_logs_by_time")]
-
-    def __str__(self) -> str:
-        return f"{self.created_at:%Y-%m-%d %H:%M:%S} {self.status}"
-
-
-class SiteSnapshot(models.Model):
-    """What one attempt at one site found; a failed attempt has no data and says why."""
-
-    site = models.ForeignKey(MonitoredSite, on_delete=models.CASCADE, related_name="snapshots")
-    sync_log = models.ForeignKey(
-        SyncLog, null=True, on_delete=models.SET_NULL, related_name="results"
-    )
-    taken_at = models.DateTimeField()
-    state = models.CharField(max_length=20, choices=MonitoredSite.State)
-    reason = models.TextField(blank=True)
-    data = models.JSONField(null=True)
-
-    class Meta:
-        db_table = "site_snapshots"
-        ordering = ["-taken_at", "-id"]
-        indexes = [models.Index(fields=["site", "-taken_at"], name="site_snapshots_by_site")]
-
-    def __str__(self) -> str:
-        return f"{self.site} {self.taken_at:%Y-%m-%d %H:%M:%S} {self.state}"
 
 
 #: How a measured health becomes a state.
