@@ -6,120 +6,261 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('sites', '0001_initial'),
+        ("sites", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='monitoredsite',
-            name='failures_to_open',
-            field=models.PositiveSmallIntegerField(default=2, help_text='An incident opens with this many failed attempts in a row.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)], verbose_name='failures before an incident'),
+            model_name="monitoredsite",
+            name="failures_to_open",
+            field=models.PositiveSmallIntegerField(
+                default=2,
+                help_text="An incident opens with this many failed attempts in a row.",
+                validators=[
+                    django.core.validators.MinValueValidator(1),
+                    django.core.validators.MaxValueValidator(100),
+                ],
+                verbose_name="failures before an incident",
+            ),
         ),
         migrations.AddField(
-            model_name='monitoredsite',
-            name='successes',
-            field=models.PositiveIntegerField(default=0, editable=False, help_text='Good attempts in a row.'),
+            model_name="monitoredsite",
+            name="successes",
+            field=models.PositiveIntegerField(
+                default=0, editable=False, help_text="Good attempts in a row."
+            ),
         ),
         migrations.AddField(
-            model_name='monitoredsite',
-            name='successes_to_close',
-            field=models.PositiveSmallIntegerField(default=2, help_text='It closes with this many good ones in a row.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)], verbose_name='successes after an incident'),
+            model_name="monitoredsite",
+            name="successes_to_close",
+            field=models.PositiveSmallIntegerField(
+                default=2,
+                help_text="It closes with this many good ones in a row.",
+                validators=[
+                    django.core.validators.MinValueValidator(1),
+                    django.core.validators.MaxValueValidator(100),
+                ],
+                verbose_name="successes after an incident",
+            ),
         ),
         migrations.AlterField(
-            model_name='monitoredsite',
-            name='state',
-            field=models.CharField(choices=[('new', 'not synced yet'), ('up', 'up'), ('slow', 'slow'), ('down', 'down'), ('stale', 'stale'), ('credentials_refused', 'credentials refused'), ('misconfigured', 'needs your attention'), ('unavailable', 'platform unavailable'), ('offline', 'our own network is away')], default='new', editable=False, max_length=20),
+            model_name="monitoredsite",
+            name="state",
+            field=models.CharField(
+                choices=[
+                    ("new", "not synced yet"),
+                    ("up", "up"),
+                    ("slow", "slow"),
+                    ("down", "down"),
+                    ("stale", "stale"),
+                    ("credentials_refused", "credentials refused"),
+                    ("misconfigured", "needs your attention"),
+                    ("unavailable", "platform unavailable"),
+                    ("offline", "our own network is away"),
+                ],
+                default="new",
+                editable=False,
+                max_length=20,
+            ),
         ),
         migrations.AlterField(
-            model_name='sitesnapshot',
-            name='state',
-            field=models.CharField(choices=[('new', 'not synced yet'), ('up', 'up'), ('slow', 'slow'), ('down', 'down'), ('stale', 'stale'), ('credentials_refused', 'credentials refused'), ('misconfigured', 'needs your attention'), ('unavailable', 'platform unavailable'), ('offline', 'our own network is away')], max_length=20),
+            model_name="sitesnapshot",
+            name="state",
+            field=models.CharField(
+                choices=[
+                    ("new", "not synced yet"),
+                    ("up", "up"),
+                    ("slow", "slow"),
+                    ("down", "down"),
+                    ("stale", "stale"),
+                    ("credentials_refused", "credentials refused"),
+                    ("misconfigured", "needs your attention"),
+                    ("unavailable", "platform unavailable"),
+                    ("offline", "our own network is away"),
+                ],
+                max_length=20,
+            ),
         ),
         migrations.CreateModel(
-            name='Incident',
+            name="Incident",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('new', 'not synced yet'), ('up', 'up'), ('slow', 'slow'), ('down', 'down'), ('stale', 'stale'), ('credentials_refused', 'credentials refused'), ('misconfigured', 'needs your attention'), ('unavailable', 'platform unavailable'), ('offline', 'our own network is away')], max_length=20)),
-                ('reason', models.TextField(blank=True)),
-                ('opened_at', models.DateTimeField()),
-                ('closed_at', models.DateTimeField(null=True)),
-                ('site', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='incidents', to='sites.monitoredsite')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("new", "not synced yet"),
+                            ("up", "up"),
+                            ("slow", "slow"),
+                            ("down", "down"),
+                            ("stale", "stale"),
+                            ("credentials_refused", "credentials refused"),
+                            ("misconfigured", "needs your attention"),
+                            ("unavailable", "platform unavailable"),
+                            ("offline", "our own network is away"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("opened_at", models.DateTimeField()),
+                ("closed_at", models.DateTimeField(null=True)),
+                (
+                    "site",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="incidents",
+                        to="sites.monitoredsite",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'incidents',
-                'ordering': ['-opened_at', '-id'],
+                "db_table": "incidents",
+                "ordering": ["-opened_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='IncidentEvent',
+            name="IncidentEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField()),
-                ('kind', models.CharField(choices=[('opened', 'opened'), ('changed', 'changed'), ('closed', 'closed')], max_length=8)),
-                ('state', models.CharField(choices=[('new', 'not synced yet'), ('up', 'up'), ('slow', 'slow'), ('down', 'down'), ('stale', 'stale'), ('credentials_refused', 'credentials refused'), ('misconfigured', 'needs your attention'), ('unavailable', 'platform unavailable'), ('offline', 'our own network is away')], max_length=20)),
-                ('reason', models.TextField(blank=True)),
-                ('incident', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='sites.incident')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("opened", "opened"),
+                            ("changed", "changed"),
+                            ("closed", "closed"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("new", "not synced yet"),
+                            ("up", "up"),
+                            ("slow", "slow"),
+                            ("down", "down"),
+                            ("stale", "stale"),
+                            ("credentials_refused", "credentials refused"),
+                            ("misconfigured", "needs your attention"),
+                            ("unavailable", "platform unavailable"),
+                            ("offline", "our own network is away"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                (
+                    "incident",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="sites.incident",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'incident_events',
-                'ordering': ['at', 'id'],
+                "db_table": "incident_events",
+                "ordering": ["at", "id"],
             },
         ),
         migrations.CreateModel(
-            name='SiteDay',
+            name="SiteDay",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('good', models.PositiveIntegerField(default=0)),
-                ('down', models.PositiveIntegerField(default=0)),
-                ('latency_counts', models.JSONField(default=dict)),
-                ('visitors', models.BigIntegerField(null=True)),
-                ('sales', models.BigIntegerField(null=True)),
-                ('revenue_minor', models.JSONField(null=True)),
-                ('day', models.DateField()),
-                ('metrics', models.JSONField(null=True)),
-                ('site', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='days', to='sites.monitoredsite')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("good", models.PositiveIntegerField(default=0)),
+                ("down", models.PositiveIntegerField(default=0)),
+                ("latency_counts", models.JSONField(default=dict)),
+                ("visitors", models.BigIntegerField(null=True)),
+                ("sales", models.BigIntegerField(null=True)),
+                ("revenue_minor", models.JSONField(null=True)),
+                ("day", models.DateField()),
+                ("metrics", models.JSONField(null=True)),
+                (
+                    "site",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="days",
+                        to="sites.monitoredsite",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'site_days',
-                'ordering': ['day'],
+                "db_table": "site_days",
+                "ordering": ["day"],
             },
         ),
         migrations.CreateModel(
-            name='SiteHour',
+            name="SiteHour",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('good', models.PositiveIntegerField(default=0)),
-                ('down', models.PositiveIntegerField(default=0)),
-                ('latency_counts', models.JSONField(default=dict)),
-                ('visitors', models.BigIntegerField(null=True)),
-                ('sales', models.BigIntegerField(null=True)),
-                ('revenue_minor', models.JSONField(null=True)),
-                ('begins_at', models.DateTimeField()),
-                ('site', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='hours', to='sites.monitoredsite')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("good", models.PositiveIntegerField(default=0)),
+                ("down", models.PositiveIntegerField(default=0)),
+                ("latency_counts", models.JSONField(default=dict)),
+                ("visitors", models.BigIntegerField(null=True)),
+                ("sales", models.BigIntegerField(null=True)),
+                ("revenue_minor", models.JSONField(null=True)),
+                ("begins_at", models.DateTimeField()),
+                (
+                    "site",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="hours",
+                        to="sites.monitoredsite",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'site_hours',
-                'ordering': ['begins_at'],
+                "db_table": "site_hours",
+                "ordering": ["begins_at"],
             },
         ),
         migrations.AddIndex(
-            model_name='incident',
-            index=models.Index(fields=['site', '-opened_at'], name='incidents_by_site'),
+            model_name="incident",
+            index=models.Index(fields=["site", "-opened_at"], name="incidents_by_site"),
         ),
         migrations.AddConstraint(
-            model_name='incident',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at', None)), fields=('site',), name='incident_one_open', nulls_distinct=False),
+            model_name="incident",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at", None)),
+                fields=("site",),
+                name="incident_one_open",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='siteday',
-            constraint=models.UniqueConstraint(fields=('site', 'day'), name='site_day_once'),
+            model_name="siteday",
+            constraint=models.UniqueConstraint(fields=("site", "day"), name="site_day_once"),
         ),
         migrations.AddConstraint(
-            model_name='sitehour',
-            constraint=models.UniqueConstraint(fields=('site', 'begins_at'), name='site_hour_once'),
+            model_name="sitehour",
+            constraint=models.UniqueConstraint(fields=("site", "begins_at"), name="site_hour_once"),
         ),
     ]
