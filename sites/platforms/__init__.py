@@ -2,6 +2,7 @@
 
 from sites.platforms.base import Platform
 from sites.platforms.custom_json import CustomJson
+from sites.platforms.google_analytics import GoogleAnalytics
 from sites.platforms.stripe import Stripe
 from sites.platforms.uptime import Uptime
 
@@ -10,6 +11,7 @@ PLATFORMS: dict[str, Platform] = {
     for platform in (
         Uptime(),
         CustomJson(),
+        GoogleAnalytics(),
         Stripe(),
     )
 }
