@@ -2,6 +2,8 @@
 
 from sites.platforms.base import Platform
 from sites.platforms.custom_json import CustomJson
+from sites.platforms.google_analytics import GoogleAnalytics
+from sites.platforms.stripe import Stripe
 from sites.platforms.uptime import Uptime
 
 PLATFORMS: dict[str, Platform] = {
@@ -9,6 +11,8 @@ PLATFORMS: dict[str, Platform] = {
     for platform in (
         Uptime(),
         CustomJson(),
+        GoogleAnalytics(),
+        Stripe(),
     )
 }
 
