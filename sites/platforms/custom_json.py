@@ -16,7 +16,6 @@ from sites.platforms import json_api, mapping
 from sites.platforms.base import (
     ConfigurationRefused,
     FetchRequest,
-    Health,
     Platform,
     Snapshot,
     UrlField,
@@ -153,14 +152,7 @@ class CustomJson(Platform):
         called = await json_api.call(
             client, options["method"], url, headers=headers, content=options["body"].encode()
         )
-        return Snapshot(
-            taken_at=request.now,
-            health=Health.UP,
-            latency_ms=called.answer.latency_ms,
-            http_status=called.answer.status,
-            tls_expires_at=called.answer.tls_expires_at,
-            figures=mapping.read(lines, called.data),
-        )
+        return called.snapshot(request, mapping.read(lines, called.data))
 
 
 def _authenticated(

@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -15,10 +16,20 @@ from sites.platforms.base import (
     BadResponse,
     ConfigurationRefused,
     CredentialsRefused,
+    FetchRequest,
+    Figures,
+    Health,
+    PlatformError,
     PlatformUnavailable,
+    Snapshot,
 )
 
 Json = Any  # What others send may be anything; a platform checks what it reads.
+
+#: Puts an answer that is no success into the vendor's terms: given its status and its parsed body
+#: (None when that is no JSON), it returns the error to raise, or None for the usual one. Whatever it
+#: quotes has to be one of the words it knows; a body may repeat the credentials.
+Refusal = Callable[[int, Json], PlatformError | None]
 
 MAX_RETRY_AFTER_S = 86_400.0
 _MAX_EXPONENT = 400  # A double's, with room for a factor.
@@ -35,6 +46,26 @@ class JsonAnswer:
     data: Json = field(repr=False)
     answer: Answer
 
+    def snapshot(
+        self,
+        request: FetchRequest,
+        figures: Figures,
+        *,
+        days: Mapping[date, Figures] | None = None,
+        notices: tuple[str, ...] = (),
+    ) -> Snapshot:
+        """Return what was measured by this call, with the figures that came of it."""
+        return Snapshot(
+            taken_at=request.now,
+            health=Health.UP,
+            latency_ms=self.answer.latency_ms,
+            http_status=self.answer.status,
+            tls_expires_at=self.answer.tls_expires_at,
+            figures=figures,
+            days=days or {},
+            notices=notices,
+        )
+
 
 async def call(
     client: Client,
@@ -43,8 +74,12 @@ async def call(
     *,
     headers: Mapping[str, str],
     content: bytes = b"",
+    refusal: Refusal = lambda status, data: None,
 ) -> JsonAnswer:
-    """Call a JSON API once and return its 2xx answer; raise one of the PlatformError family."""
+    """Call a JSON API once and return its 2xx answer; raise one of the PlatformError family.
+
+    refusal: the vendor's own words for answers that are no success.
+    """
     try:
         answer = await client.request(
             method, url, headers={"Accept": "application/json", **headers}, content=content
@@ -54,16 +89,36 @@ async def call(
     except OutboundError as exc:
         raise PlatformUnavailable(str(exc)) from exc
     if not 200 <= answer.status < 300:
-        _refuse(answer, redirected=answer.url.origin != parse_url(url).origin)
+        _refuse(answer, refusal, redirected=answer.url.origin != parse_url(url).origin)
     return JsonAnswer(data=_parsed(answer), answer=answer)
 
 
-def _refuse(answer: Answer, *, redirected: bool) -> NoReturn:
+def _refuse(answer: Answer, refusal: Refusal, *, redirected: bool) -> NoReturn:
+    # What another address says is not the vendor's word.
+    error = None if redirected else refusal(answer.status, _error_body(answer))
+    if error is None:
+        _refuse_by_status(answer, redirected=redirected)
+    if error.retry_after_s is None:
+        error.retry_after_s = _asked_wait_s(answer)
+    raise error
+
+
+def _error_body(answer: Answer) -> Json:
+    try:
+        return _parsed(answer)
+    except BadResponse:
+        return None
+
+
+def _asked_wait_s(answer: Answer) -> float | None:
+    return _retry_after_s(answer.headers.get("Retry-After", ""))
+
+
+def _refuse_by_status(answer: Answer, *, redirected: bool) -> NoReturn:
     host, status = answer.url.host, answer.status
     said = f"{host} answered {status_in_words(status)}"
-    retry_after_s = _retry_after_s(answer.headers.get("Retry-After", ""))
     if status >= 500 or status in _MAY_PASS:
-        raise PlatformUnavailable(said, retry_after_s=retry_after_s)
+        raise PlatformUnavailable(said, retry_after_s=_asked_wait_s(answer))
     if status in (401, 403) and redirected:
         raise ConfigurationRefused(
             f"{said} after a redirect; credentials are not sent on to another address, "
@@ -112,6 +167,35 @@ def _parsed(answer: Answer) -> Json:
         if answer.headers.get("Content-Type", "").startswith("text/html"):
             raise BadResponse(f"{host} sent a web page, not JSON; check the URL") from exc
         raise BadResponse(f"{host} sent something that is not JSON; check the URL") from exc
+
+
+@contextmanager
+def reading(vendor: str) -> Iterator[None]:
+    """Raise BadResponse when an answer turns out to have another form while it is read.
+
+    vendor: whose answer it is, in the possessive: "Stripe's".
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as exc:
+        raise BadResponse(f"{vendor} answer has another form than expected") from exc
+
+
+def word(data: Json, *path: str | int) -> str:
+    """Return the text at a path through objects and lists, '' where there is none."""
+    for step in path:
+        try:
+            data = data[step]
+        except (LookupError, TypeError):
+            return ""
+    return data if isinstance(data, str) else ""
+
+
+def whole(value: Json) -> int:
+    """Return a JSON number without a fraction. TypeError for anything else, true and 1.0 included."""
+    if type(value) is not int:
+        raise TypeError("not a whole number")
+    return value
 
 
 def number(text: str) -> Decimal:

@@ -1,9 +1,18 @@
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import format_datetime
 
 import pytest
 
-from sites.platforms.json_api import MAX_RETRY_AFTER_S, _retry_after_s, number
+from sites.platforms.base import BadResponse
+from sites.platforms.json_api import (
+    MAX_RETRY_AFTER_S,
+    _retry_after_s,
+    number,
+    reading,
+    whole,
+    word,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,3 +52,23 @@ def test_retry_after_may_be_a_date() -> None:
 def test_number_that_would_fill_memory_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="number"):
         number(text)
+
+
+def test_word_is_a_text_at_a_path_or_nothing() -> None:
+    data = {"errors": [{"code": "THROTTLED", "status": 1}]}
+    assert word(data, "errors", 0, "code") == "THROTTLED"
+    for path in (("errors", 1), ("errors", 0, "status"), ("errors", "code"), ("error", "code")):
+        assert word(data, *path) == ""
+
+
+def test_whole_takes_no_number_with_a_fraction_and_no_truth() -> None:
+    assert whole(-3) == -3
+    for value in (True, Decimal(3), "3", None):
+        with pytest.raises(TypeError):
+            whole(value)
+
+
+@pytest.mark.parametrize("error", [KeyError, IndexError, TypeError, ValueError, ZeroDivisionError])
+def test_what_goes_wrong_while_an_answer_is_read_is_a_bad_response(error: type[Exception]) -> None:
+    with pytest.raises(BadResponse, match="Tally's answer has another form"), reading("Tally's"):
+        raise error
