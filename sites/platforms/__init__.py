@@ -2,6 +2,7 @@
 
 from sites.platforms.base import Platform
 from sites.platforms.custom_json import CustomJson
+from sites.platforms.lemon_squeezy import LemonSqueezy
 from sites.platforms.uptime import Uptime
 
 PLATFORMS: dict[str, Platform] = {
@@ -9,6 +10,7 @@ PLATFORMS: dict[str, Platform] = {
     for platform in (
         Uptime(),
         CustomJson(),
+        LemonSqueezy(),
     )
 }
 

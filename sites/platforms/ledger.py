@@ -55,6 +55,11 @@ class Ledger:
         for kind, amount_minor in {"revenue": revenue_minor, **amounts_minor}.items():
             self._amounts[day, kind, currency] += amount_minor
 
+    @property
+    def currencies(self) -> frozenset[str]:
+        """Those that were met on one of the days."""
+        return frozenset(self._currencies)
+
     def figures(self, day: date, metrics: Mapping[str, Metric] | None = None) -> Figures:
         """Return the figures of a day, and these metrics among its own."""
         own: dict[str, Metric] = {}
