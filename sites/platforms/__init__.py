@@ -3,6 +3,7 @@
 from sites.platforms.base import Platform
 from sites.platforms.custom_json import CustomJson
 from sites.platforms.lemon_squeezy import LemonSqueezy
+from sites.platforms.shopify import Shopify
 from sites.platforms.uptime import Uptime
 
 PLATFORMS: dict[str, Platform] = {
@@ -11,6 +12,7 @@ PLATFORMS: dict[str, Platform] = {
         Uptime(),
         CustomJson(),
         LemonSqueezy(),
+        Shopify(),
     )
 }
 

@@ -1,13 +1,11 @@
 """Lemon Squeezy: orders and renewals, refunds, and recurring revenue from the subscriptions."""
 
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
 
 import jwt
 from django import forms
@@ -16,30 +14,22 @@ from django.core.validators import RegexValidator
 from sites.outbound import Client
 from sites.platforms import json_api
 from sites.platforms.base import (
-    ConfigurationRefused,
-    CredentialsRefused,
     FetchRequest,
     Limits,
     Metric,
     Platform,
-    PlatformError,
-    PlatformUnavailable,
     Snapshot,
 )
 from sites.platforms.json_api import Json, whole
 from sites.platforms.ledger import Ledger, money_metrics
+from sites.platforms.lemon_squeezy_api import Account, currency_code, made_at
 from sites.platforms.money import exponent, to_minor
 from sites.platforms.pricing import amount
 from sites.platforms.recurring import per_month
 
 ORIGIN = "https://api.lemonsqueezy.com"
-#: With 100 entries on a page these are 10,000 of them, in a third of what the API takes in a minute.
-MAX_CALLS = 100
-PAGE_SIZE = 100  # The most that the vendor's own library asks for; 10 when nothing is said.
 MAX_PRICES = 10_000
 EXPIRY_WARNING = timedelta(days=30)
-
-_MEDIA_TYPE = "application/vnd.api+json"
 
 # What was paid, be it refunded since or not (docs.lemonsqueezy.com/api/orders and
 # /api/subscription-invoices); the rest never was, or has been taken back by the bank.
@@ -106,7 +96,7 @@ class LemonSqueezy(Platform):
     async def fetch(self, request: FetchRequest, client: Client) -> Snapshot:
         """Read the stores, what was paid in them, and the subscriptions."""
         key = request.credentials["api_key"]
-        account = _Account(client, self._origin, key, request.options["store_id"])
+        account = Account(client, self._origin, key, request.options["store_id"])
         currencies = await account.currencies()
         payments = _Payments(request)
         await payments.read_from(account)
@@ -140,112 +130,6 @@ def _warning(expires_at: datetime | None, now: datetime) -> list[str]:
     ]
 
 
-class _Account:
-    """The calls of one fetch."""
-
-    def __init__(self, client: Client, origin: str, key: str, store_id: str) -> None:
-        self._client = client
-        self._origin = origin
-        self._store_id = store_id
-        self._headers = {
-            "Accept": _MEDIA_TYPE,
-            "Content-Type": _MEDIA_TYPE,
-            "Authorization": f"Bearer {key}",
-        }
-        self.calls: list[json_api.JsonAnswer] = []
-
-    async def currencies(self) -> dict[int, str]:
-        """Return the currency of each store that is meant, by its ID."""
-        if self._store_id:
-            document = await self.get(f"stores/{self._store_id}")
-            with json_api.reading("Lemon Squeezy's"):
-                stores = [document["data"]]
-        else:
-            stores = []
-            await self.read_list("stores", stores.append)
-        with json_api.reading("Lemon Squeezy's"):
-            currencies = {int(s["id"]): _currency(s["attributes"]["currency"]) for s in stores}
-        if not currencies:
-            raise ConfigurationRefused("this Lemon Squeezy account has no store yet")
-        return currencies
-
-    async def read_list(
-        self,
-        path: str,
-        read: Callable[[Json], object],
-        *,
-        since: datetime | None = None,
-        **filters: str,
-    ) -> None:
-        """Hand the entries of a list to `read`, page by page, those made last first.
-
-        since: ends with the page that reaches further back; no list can be asked for by date.
-        """
-        if self._store_id:
-            filters["store_id"] = self._store_id
-        query: dict[str, str | int] = {f"filter[{name}]": filters[name] for name in filters}
-        seen: set[str] = set()
-        page, last_page = 1, 1
-        while page <= last_page:
-            # By number, because the links of an answer could lead anywhere.
-            query |= {"page[number]": page, "page[size]": PAGE_SIZE}
-            document = await self.get(f"{path}?{urlencode(query)}")
-            with json_api.reading("Lemon Squeezy's"):
-                last_page = whole(document["meta"]["page"]["lastPage"])
-                # An order made meanwhile moves an older one to the next page, which shows it again.
-                entries = [entry for entry in document["data"] if entry["id"] not in seen]
-                seen.update(entry["id"] for entry in entries)
-                for entry in entries:
-                    read(entry)
-                if since and entries and _made_at(entries[-1]) < since:
-                    return
-            page += 1
-
-    async def get(self, path: str) -> Json:
-        """Return the document at a path."""
-        if len(self.calls) == MAX_CALLS:
-            raise PlatformUnavailable(
-                f"this Lemon Squeezy account has more than {MAX_CALLS} pages of orders and "
-                "subscriptions for the days wanted; nothing was counted, because a part of them "
-                "would be wrong"
-            )
-        called = await json_api.call(
-            self._client,
-            "GET",
-            f"{self._origin}/v1/{path}",
-            headers=self._headers,
-            refusal=lambda status, data: self._refusal(status, path),
-        )
-        self.calls.append(called)
-        return called.data
-
-    def _refusal(self, status: int, path: str) -> PlatformError | None:
-        if status == 403:
-            return CredentialsRefused(
-                "Lemon Squeezy answered 403 Forbidden: the key lacks a right; it has those of the "
-                "user who made it, so let the owner of the store make one"
-            )
-        if status == 404 and path == f"stores/{self._store_id}":
-            return ConfigurationRefused(
-                f"Lemon Squeezy shows this key no store with the ID {self._store_id}; take the ID "
-                "from Settings, Stores, and a key of the same account"
-            )
-        return None
-
-
-def _made_at(entry: Json) -> datetime:
-    moment = datetime.fromisoformat(entry["attributes"]["created_at"])
-    if moment.tzinfo is None:
-        raise ValueError("a time without its zone")
-    return moment
-
-
-def _currency(code: Json) -> str:
-    if not re.fullmatch("[A-Z]{3}", code):
-        raise ValueError("no currency of ISO 4217")
-    return str(code)
-
-
 def _minor(cents: int | Decimal, currency: str) -> int:
     """Round an amount in minor units, which is what Lemon Squeezy calls cents in any currency."""
     return to_minor(Decimal(cents).scaleb(-exponent(currency)), currency)
@@ -260,7 +144,7 @@ class _Payments:
         self._unknown: Counter[tuple[str, str]] = Counter()
         self._is_test_mode = False
 
-    async def read_from(self, account: _Account) -> None:
+    async def read_from(self, account: Account) -> None:
         await account.read_list("orders", self._read_order, since=self._since)
         await account.read_list("subscription-invoices", self._read_invoice, since=self._since)
 
@@ -288,12 +172,12 @@ class _Payments:
 
     def _enter(self, entry: Json) -> None:
         attributes = entry["attributes"]
-        currency, total = _currency(attributes["currency"]), whole(attributes["total"])
+        currency, total = currency_code(attributes["currency"]), whole(attributes["total"])
         refunded = attributes.get("refunded_amount")
         if refunded is None:
             refunded = total if attributes["refunded"] else 0
         self.ledger.enter(
-            _made_at(entry),
+            made_at(entry),
             currency,
             # A free product and the beginning of a trial are orders of 0.
             sales=int(total > 0),
@@ -327,7 +211,7 @@ class _Recurring:
         self._quantities: Counter[tuple[int, str, int]] = Counter()
         self._monthly: dict[str, Decimal] = {}
 
-    async def read_from(self, account: _Account) -> None:
+    async def read_from(self, account: Account) -> None:
         # Not on_trial, paused, past_due or unpaid; a cancelled one is good until it ends, and brings
         # in nothing more.
         await account.read_list("subscriptions", self._read, status="active")
@@ -349,7 +233,7 @@ class _Recurring:
             currency = self._currencies[attributes["store_id"]]
             self._quantities[whole(item["price_id"]), currency, whole(item["quantity"])] += 1
 
-    async def _price(self, account: _Account, price_id: int) -> Json:
+    async def _price(self, account: Account, price_id: int) -> Json:
         if price_id not in self._prices:
             document = await account.get(f"prices/{price_id}")
             with json_api.reading("Lemon Squeezy's"):

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import jwt
 import pytest
 
-from sites.platforms import lemon_squeezy
+from sites.platforms import lemon_squeezy, lemon_squeezy_api
 from sites.platforms.base import (
     BadResponse,
     ConfigurationRefused,
@@ -137,7 +137,7 @@ class TestLemonSqueezy(SalesCases):
     def test_too_many_pages_are_an_error_and_not_a_smaller_total(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(lemon_squeezy, "MAX_CALLS", 2)
+        monkeypatch.setattr(lemon_squeezy_api, "MAX_CALLS", 2)
         error = self.refusal(self.paged())
         assert isinstance(error, PlatformUnavailable)
         assert "nothing was counted" in str(error)
