@@ -15,6 +15,8 @@ from sites.platforms.base import Platform
 
 OPTION = "option_"
 CREDENTIAL = "credential_"
+#: The name of the button 'Test connection'.
+TRY = "_test"
 STORED = "Stored, and never shown again. Leave empty to keep it."
 UNREADABLE = (
     "What is stored needs a key that SOLOBOARD_SECRET_KEYS does not hold. "
@@ -59,6 +61,15 @@ class MonitoredSiteForm(forms.ModelForm):
         for name in names:
             if field := self.fields.get(name):
                 field.help_text = help_text
+
+    def is_valid(self) -> bool:
+        # What is posted in order to be tried is never saved, whoever asks.
+        return super().is_valid() and TRY not in self.data
+
+    @property
+    def can_be_tried(self) -> bool:
+        """Whether `instance` now has what a fetch needs; a name may come later."""
+        return not set(self.errors) - {"name"}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

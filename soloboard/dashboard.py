@@ -27,7 +27,7 @@ from scheduling.models import JobRun, ScheduledJob
 from sites.admin import KIND_OF_STATE
 from sites.admin import KIND_OF_STATUS as KIND_OF_SYNC
 from sites.models import MonitoredSite, SyncLog
-from sites.platforms.money import exponent, to_units
+from sites.platforms.money import money, with_unit
 from soloboard.pipeline import pipeline
 from soloboard.sparkline import Point, Sparkline, draw
 
@@ -195,19 +195,6 @@ def _figure(
 
 def _point(entry: Measured, value: int | None) -> Point:
     return Point(at_s=entry.at_s, value=value, failed=entry.failed)
-
-
-def money(minor: int, currency: str) -> str:
-    """129900, 'EUR' is 1,299.00 EUR; yen have no decimals."""
-    return f"{to_units(minor, currency):,.{exponent(currency)}f} {currency}"
-
-
-def with_unit(value: float, unit: str) -> str:
-    """Write a metric: '12.5%', '340 ms', '1,299.00 EUR' for the unit 'EUR minor'."""
-    if unit.endswith(" minor"):
-        return money(int(value), unit.removesuffix(" minor"))
-    text = f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
-    return f"{text}%" if unit == "%" else f"{text} {unit}".strip()
 
 
 #: The newest attempts of every site, one row for each site. The index on site and time is read for

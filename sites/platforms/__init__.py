@@ -3,6 +3,8 @@
 from sites.platforms.base import Platform
 from sites.platforms.custom_json import CustomJson
 from sites.platforms.google_analytics import GoogleAnalytics
+from sites.platforms.lemon_squeezy import LemonSqueezy
+from sites.platforms.shopify import Shopify
 from sites.platforms.stripe import Stripe
 from sites.platforms.uptime import Uptime
 
@@ -13,6 +15,8 @@ PLATFORMS: dict[str, Platform] = {
         CustomJson(),
         GoogleAnalytics(),
         Stripe(),
+        LemonSqueezy(),
+        Shopify(),
     )
 }
 

@@ -112,6 +112,7 @@ class Snapshot:
     reason: a sentence for the owner; '' when the site is up.
     latency_ms: until the headers of the answer were in; None if there was no answer.
     tls_expires_at: aware; end of the certificate, expired or not; None without TLS.
+    credentials_expire_at: aware; when the platform stops accepting them; None if that is not known.
     figures: of the site's current day so far, or of whatever period the owner's mapping reads.
     days: figures of past days in the site's time zone, where the platform gives them. A day on
         which nothing happened is there with zeros; one that is missing is not known.
@@ -125,6 +126,7 @@ class Snapshot:
     latency_ms: int | None = None
     http_status: int | None = None
     tls_expires_at: datetime | None = None
+    credentials_expire_at: datetime | None = None
     figures: Figures = field(default_factory=Figures)
     days: Mapping[date, Figures] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
@@ -146,6 +148,9 @@ class Snapshot:
             "http_status": self.http_status,
             "tls_expires_at": self.tls_expires_at and _timestamp(self.tls_expires_at),
             "tls_days_left": self.tls_days_left,
+            "credentials_expire_at": (
+                self.credentials_expire_at and _timestamp(self.credentials_expire_at)
+            ),
             **self.figures.to_json(),
             "days": {day.isoformat(): figures.to_json() for day, figures in self.days.items()},
             "notices": list(self.notices),

@@ -1,4 +1,6 @@
-"""Amounts of money as whole minor units (cents, yen, fils) of ISO 4217 currencies."""
+"""Amounts of money as whole minor units (cents, yen, fils) of ISO 4217 currencies, and how they are
+written.
+"""
 
 from decimal import Decimal
 
@@ -47,3 +49,16 @@ def to_minor(amount: Decimal, currency: str) -> int:
 def to_units(amount_minor: int, currency: str) -> Decimal:
     """Turn minor units back into units with all their decimals: 1290, 'EUR' is 12.90."""
     return Decimal(amount_minor).scaleb(-exponent(currency))
+
+
+def money(minor: int, currency: str) -> str:
+    """129900, 'EUR' is 1,299.00 EUR; yen have no decimals."""
+    return f"{to_units(minor, currency):,.{exponent(currency)}f} {currency}"
+
+
+def with_unit(value: float, unit: str) -> str:
+    """Write a metric: '12.5%', '340 ms', '1,299.00 EUR' for the unit 'EUR minor'."""
+    if unit.endswith(" minor"):
+        return money(int(value), unit.removesuffix(" minor"))
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
+    return f"{text}%" if unit == "%" else f"{text} {unit}".strip()

@@ -9,7 +9,7 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 
 from scheduling.models import ScheduledJob
 from sites.models import MonitoredSite, SiteSnapshot, SyncLog
-from soloboard.dashboard import POINTS, money, site_cards, sync_health, with_unit
+from soloboard.dashboard import POINTS, site_cards, sync_health
 from tests.browser.world import build_world, site
 
 # WhiteNoise misses the folder of `collectstatic`, which tests do without.
@@ -149,37 +149,6 @@ def test_text_of_other_people_is_escaped(staff: Client) -> None:
     assert "<b>Site" not in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page
-
-
-@pytest.mark.parametrize(
-    ("minor", "currency", "text"),
-    [
-        (129_900, "EUR", "1,299.00 EUR"),
-        (5, "USD", "0.05 USD"),
-        (91_200, "JPY", "91,200 JPY"),
-        (1_234, "KWD", "1.234 KWD"),
-        (-250, "EUR", "-2.50 EUR"),
-        (10**17 + 1, "EUR", "1,000,000,000,000,000.01 EUR"),
-    ],
-)
-def test_money_is_written_with_the_decimals_of_its_currency(
-    minor: int, currency: str, text: str
-) -> None:
-    assert money(minor, currency) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (2.4, "%", "2.4%"),
-        (1200, "jobs", "1,200 jobs"),
-        (7, "", "7"),
-        (0.000001, "", "1e-06"),
-        (1_249_000, "EUR minor", "12,490.00 EUR"),
-    ],
-)
-def test_metric_is_written_with_its_unit(value: float, unit: str, text: str) -> None:
-    assert with_unit(value, unit) == text
 
 
 # --- Syncs and jobs -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ def test_snapshot_is_stored_with_units_in_its_names_and_times_in_utc() -> None:
         latency_ms=2100,
         http_status=200,
         tls_expires_at=TAKEN_AT + timedelta(days=20, hours=5),
+        credentials_expire_at=TAKEN_AT + timedelta(days=300),
         figures=Figures(
             visitors=0,
             sales=3,
@@ -30,6 +31,7 @@ def test_snapshot_is_stored_with_units_in_its_names_and_times_in_utc() -> None:
         "http_status": 200,
         "tls_expires_at": "2026-02-27T15:30:00.005Z",
         "tls_days_left": 20,
+        "credentials_expire_at": "2026-12-04T10:30:00.005Z",
         "visitors": 0,
         "sales": 3,
         "revenue_minor": {"EUR": 129900, "JPY": 1500},
@@ -43,6 +45,7 @@ def test_time_of_another_zone_is_stored_in_utc() -> None:
     taken_at = TAKEN_AT.astimezone(timezone(timedelta(hours=9)))
     stored = Snapshot(taken_at=taken_at, health=Health.UP).to_json()
     assert stored["updatedAt"] == "2026-02-07T10:30:00.005Z"
+    assert stored["credentials_expire_at"] is None
 
 
 def test_days_left_are_negative_once_a_certificate_has_ended() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sites.platforms.money import CURRENCIES, exponent, to_minor, to_units
+from sites.platforms.money import CURRENCIES, exponent, money, to_minor, to_units, with_unit
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,34 @@ def test_every_odd_exponent_belongs_to_a_currency() -> None:
     odd = {currency for currency in CURRENCIES if exponent(currency) != 2}
     assert len(odd) == 26
     assert {len(currency) for currency in CURRENCIES} == {3}
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "text"),
+    [
+        (129_900, "EUR", "1,299.00 EUR"),
+        (5, "USD", "0.05 USD"),
+        (91_200, "JPY", "91,200 JPY"),
+        (1_234, "KWD", "1.234 KWD"),
+        (-250, "EUR", "-2.50 EUR"),
+        (10**17 + 1, "EUR", "1,000,000,000,000,000.01 EUR"),
+    ],
+)
+def test_money_is_written_with_the_decimals_of_its_currency(
+    minor: int, currency: str, text: str
+) -> None:
+    assert money(minor, currency) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (2.4, "%", "2.4%"),
+        (1200, "jobs", "1,200 jobs"),
+        (7, "", "7"),
+        (0.000001, "", "1e-06"),
+        (1_249_000, "EUR minor", "12,490.00 EUR"),
+    ],
+)
+def test_metric_is_written_with_its_unit(value: float, unit: str, text: str) -> None:
+    assert with_unit(value, unit) == text

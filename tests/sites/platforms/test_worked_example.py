@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -31,7 +32,18 @@ class TestTally(JsonApiCases):
     platform = example().Tally()
     credentials: ClassVar[Mapping[str, str]] = {"api_key": SECRET}
     good = http(
-        json.dumps({"visitors": 42, "orders": 2, "totals": {"EUR": "20.00", "JPY": "1500"}})
+        json.dumps(
+            {
+                "days": {
+                    "2026-02-05": {"visitors": 30, "orders": 0, "totals": {}},
+                    "2026-02-07": {
+                        "visitors": 42,
+                        "orders": 2,
+                        "totals": {"EUR": "20.00", "JPY": "1500"},
+                    },
+                }
+            }
+        )
     )
 
     @pytest.fixture(autouse=True)
@@ -49,12 +61,22 @@ class TestTally(JsonApiCases):
             received.append(request)
             return self.good
 
-        assert self.fetch(answers).figures == Figures(
+        snapshot = self.fetch(answers)
+        assert snapshot.figures == Figures(
             visitors=42, sales=2, revenue_minor={"EUR": 2000, "JPY": 1500}
         )
+        assert snapshot.days == {
+            date(2026, 2, 4): Figures(visitors=0, sales=0),
+            date(2026, 2, 5): Figures(visitors=30, sales=0),
+            date(2026, 2, 6): Figures(visitors=0, sales=0),
+        }
         (request,) = received
-        assert request.target == "/counters/shop?day=2026-02-07"
+        assert request.target == "/counters/shop?from=2026-02-04&to=2026-02-07"
         assert request.headers["authorization"] == f"Bearer {SECRET}"
+
+    def test_limits_are_those_of_its_key(self) -> None:
+        assert self.platform.limits.per_minute == 120
+        assert self.platform.account({}, self.credentials) == SECRET
 
 
 def test_lines_shown_in_the_document_are_read() -> None:

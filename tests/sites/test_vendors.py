@@ -1,0 +1,156 @@
+"""Business sites through the admin, from 'Test connection' to a sync, against fakes of their vendors."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
+
+from sites.models import MonitoredSite
+from sites.platforms import PLATFORMS
+from sites.platforms.lemon_squeezy import LemonSqueezy
+from sites.platforms.shopify import Shopify
+from tests.sites.conftest import RunSync
+from tests.sites.loopback import LOOPBACK, Loopback
+from tests.sites.platforms.fakes.lemon_squeezy import FakeLemonSqueezy
+from tests.sites.platforms.fakes.shopify import FakeShopify
+from tests.sites.platforms.fakes.vendor import Vendor
+from tests.sites.website import Website
+
+pytestmark = pytest.mark.django_db
+
+SECRET = "made-up-secret"
+LIST = reverse("admin:sites_monitoredsite_changelist")
+ADD = reverse("admin:sites_monitoredsite_add")
+
+
+class VendorsHost(Website):
+    """A vendor on the loopback."""
+
+    def __init__(self, vendor: Vendor) -> None:
+        super().__init__()
+        self._server = Loopback(vendor)
+
+
+def lemon_squeezy(origin: str) -> tuple[LemonSqueezy, dict[str, str]]:
+    return LemonSqueezy(origin), {"option_store_id": "", "credential_api_key": SECRET}
+
+
+def shopify(origin: str) -> tuple[Shopify, dict[str, str]]:
+    return Shopify(origin), {
+        "option_shop": "made-up",
+        "option_access": "app",
+        "credential_client_id": "made-up-id",
+        "credential_client_secret": SECRET,
+    }
+
+
+def shop_at_lemon_squeezy() -> FakeLemonSqueezy:
+    vendor = FakeLemonSqueezy(SECRET)
+    vendor.order(1299, "EUR", timezone.now())
+    vendor.subscribe(vendor.price(500))
+    return vendor
+
+
+def shop_at_shopify() -> FakeShopify:
+    now = timezone.now()
+    vendor = FakeShopify(
+        token="made-up-token", client_id="made-up-id", client_secret=SECRET, now=now
+    )
+    vendor.sell("12.99", "EUR", now)
+    return vendor
+
+
+MADE = {
+    "lemon_squeezy": (shop_at_lemon_squeezy, lemon_squeezy),
+    "shopify": (shop_at_shopify, shopify),
+}
+
+
+@pytest.fixture
+def staff() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("me"))
+    return client
+
+
+@pytest.fixture(params=MADE)
+def made(
+    request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, Vendor, dict[str, str]]]:
+    """The key of a platform, its vendor, and what an owner enters."""
+    settings.ALLOWED_PRIVATE_NETWORKS = [LOOPBACK]
+    make_vendor, make_platform = MADE[request.param]
+    vendor = make_vendor()
+    with ExitStack() as stack:
+        host = stack.enter_context(VendorsHost(vendor))
+        platform, form = make_platform(host.url("").removesuffix("/"))
+        monkeypatch.setitem(PLATFORMS, request.param, platform)
+        yield request.param, vendor, {"name": "Shop", "timezone": "UTC", "enabled": "on", **form}
+
+
+def post(staff: Client, key: str, form: dict[str, str], **more: str) -> Any:
+    return staff.post(f"{ADD}?platform={key}", {**form, **more})
+
+
+def test_site_is_tested_added_and_synced(
+    staff: Client, made: tuple[str, Any, dict[str, str]], run_sync: RunSync
+) -> None:
+    key, _, form = made
+    tried = post(staff, key, form, _test="Test connection").content.decode()
+    assert "The connection works." in tried
+    assert "12.99 EUR" in tried
+    assert not MonitoredSite.objects.exists()
+
+    assert post(staff, key, form).status_code == 302
+    run_sync()
+    site = MonitoredSite.objects.get()
+    snapshot = site.last_snapshot or {}
+    assert (site.state, site.state_reason) == ("up", "")
+    assert snapshot["revenue_minor"] == {"EUR": 1299}
+    assert snapshot["sales"] == 1
+    assert len(snapshot["days"]) == 3
+
+    pages = [LIST, reverse("admin:sites_monitoredsite_change", args=[site.pk])]
+    shown = [staff.get(page).content.decode() for page in pages]
+    assert SECRET not in "".join([tried, *shown, json.dumps(snapshot)])
+
+
+@pytest.mark.parametrize(
+    ("fault", "verdict"),
+    [
+        ("key_is_revoked", "The credentials are refused."),
+        ("lacks_rights", "lacks a right"),
+        ("is_throttled", "There was no answer that can be used"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_site_is_added(
+    staff: Client, made: tuple[str, Vendor, dict[str, str]], fault: str, verdict: str
+) -> None:
+    key, vendor, form = made
+    setattr(vendor, fault, True)
+    shown = post(staff, key, form, _test="Test connection").content.decode()
+    assert verdict in shown
+    assert SECRET not in shown
+
+
+def test_key_that_is_revoked_later_is_a_state_of_its_own(
+    staff: Client, made: tuple[str, Vendor, dict[str, str]], run_sync: RunSync
+) -> None:
+    key, vendor, form = made
+    post(staff, key, form)
+    run_sync()
+    MonitoredSite.objects.update(last_attempt_at=timezone.now() - timedelta(hours=1))
+    vendor.key_is_revoked = True
+    run_sync()
+    site = MonitoredSite.objects.get()
+    assert site.state == MonitoredSite.State.CREDENTIALS_REFUSED
+    assert SECRET not in site.state_reason
+    assert (site.last_snapshot or {})["sales"] == 1
