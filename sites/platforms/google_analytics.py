@@ -25,8 +25,9 @@ from sites.platforms.base import (
     PlatformUnavailable,
     Snapshot,
 )
-from sites.platforms.google_token import AccessTokens, ServiceAccount
+from sites.platforms.google_token import ServiceAccount
 from sites.platforms.json_api import Json, whole
+from sites.platforms.tokens import Tokens
 
 ORIGIN = "https://analyticsdata.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/analytics.readonly"
@@ -99,7 +100,8 @@ class GoogleAnalytics(Platform):
 
     def __init__(self, origin: str = ORIGIN, token_url: str = google_token.TOKEN_URL) -> None:
         self._origin = origin
-        self._tokens = AccessTokens(token_url, SCOPE)
+        self._token_url = token_url
+        self._tokens = Tokens()
 
     def required_credentials(self, options: Mapping[str, Any]) -> frozenset[str]:
         """Google answers nobody without a key."""
@@ -115,11 +117,19 @@ class GoogleAnalytics(Platform):
             account = google_token.parse(request.credentials["service_account"])
         except ValueError as exc:
             raise CredentialsRefused(f"the service account key cannot be read: {exc}") from exc
-        token = await self._tokens.get(client, account, request.now)
+        token = await self._tokens.get(
+            account.email,
+            account.private_key,
+            now=request.now,
+            exchange=lambda: google_token.exchange(
+                client, account, url=self._token_url, scope=SCOPE, now=request.now
+            ),
+        )
         try:
-            report = await self._read_report(request, client, account, token)
+            report = await self._read_report(request, client, account, token.text)
         except CredentialsRefused:
-            self._tokens.forget(account)  # It may have been revoked before its time.
+            # It may have been revoked before its time.
+            self._tokens.forget(account.email, account.private_key, token=token)
             raise
         return report.called.snapshot(
             request,

@@ -1,17 +1,13 @@
-"""Access tokens of Google service accounts: an assertion signed with their key, exchanged and kept.
+"""Service accounts of Google: their key files, and the tokens that an assertion is exchanged for.
 
 The exchange is RFC 7523's (developers.google.com/identity/protocols/oauth2/service-account).
 """
 
-import asyncio
-import hashlib
 import json
 import re
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
-from weakref import WeakKeyDictionary
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -21,13 +17,12 @@ from sites.outbound import Client
 from sites.platforms import json_api
 from sites.platforms.base import CredentialsRefused, PlatformError
 from sites.platforms.json_api import Json, whole
+from sites.platforms.tokens import Token
 
 #: A key file names an address, too. It is not asked: whoever makes somebody paste a file of theirs
 #: would choose where this server sends requests to.
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address.
 ASSERTION_LIFETIME = timedelta(hours=1)  # Google takes none that lives longer.
-#: A token that ends sooner could end on its way.
-MARGIN = timedelta(minutes=1)
 
 _REFUSALS = frozenset(
     {"invalid_grant", "invalid_client", "unauthorized_client", "deleted_client", "disabled_client"}
@@ -41,11 +36,6 @@ class ServiceAccount:
     email: str
     key_id: str
     private_key: str = field(repr=False)
-
-    @property
-    def digest(self) -> str:
-        """A name for this key that does not give it away."""
-        return hashlib.sha256(f"{self.email}\0{self.private_key}".encode()).hexdigest()
 
     def to_json(self) -> str:
         """Return the part of the key file that `parse` reads."""
@@ -91,88 +81,51 @@ def check_private_key(account: ServiceAccount) -> None:
         raise ValueError("its 'private_key' is not one for RSA, as Google's are")  # noqa: TRY004
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Token:
-    value: str = field(repr=False)
-    good_until: datetime
-
-
-class AccessTokens:
-    """The tokens of this process, each kept until shortly before it ends.
-
-    Many sites may be read with one key at once, in event loops of several threads: within a loop the
-    first one exchanges, and the others wait for it.
-    """
-
-    def __init__(self, url: str, scope: str) -> None:
-        self._url = url
-        self._scope = scope
-        self._tokens: dict[str, _Token] = {}
-        # A lock belongs to the loop in which it was waited for.
-        self._locks: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, defaultdict[str, asyncio.Lock]
-        ] = WeakKeyDictionary()
-
-    async def get(self, client: Client, account: ServiceAccount, now: datetime) -> str:
-        """Return a token for the scope. Raises one of the PlatformError family."""
-        digest = account.digest
-        locks = self._locks.setdefault(asyncio.get_running_loop(), defaultdict(asyncio.Lock))
-        async with locks[digest]:
-            token = self._tokens.get(digest)
-            if token is None or token.good_until <= now:
-                token = await self._exchange(client, account, now)
-                self._keep(digest, token, now)
-        return token.value
-
-    def forget(self, account: ServiceAccount) -> None:
-        """Drop a token that was refused, so that the next call asks for another one."""
-        self._tokens.pop(account.digest, None)
-
-    def _keep(self, digest: str, token: _Token, now: datetime) -> None:
-        good = {name: kept for name, kept in self._tokens.copy().items() if kept.good_until > now}
-        self._tokens = {**good, digest: token}
-
-    async def _exchange(self, client: Client, account: ServiceAccount, now: datetime) -> _Token:
-        called = await json_api.call(
-            client,
-            "POST",
-            self._url,
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            content=urlencode(
-                {
-                    "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
-                    "assertion": self._assertion(account, now),
-                }
-            ).encode(),
-            refusal=_refusal,
+async def exchange(
+    client: Client, account: ServiceAccount, *, url: str, scope: str, now: datetime
+) -> Token:
+    """Ask for a token that is good for the scope. Raises one of the PlatformError family."""
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "assertion": _assertion(account, url=url, scope=scope, now=now),
+    }
+    called = await json_api.call(
+        client,
+        "POST",
+        url,
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+        content=urlencode(form).encode(),
+        refusal=_refusal,
+    )
+    with json_api.reading("Google's"):
+        text = called.data["access_token"]
+        if not re.fullmatch(r"[\x21-\x7e]+", text):
+            raise ValueError("no token")
+        return Token(
+            text=text, expires_at=now + timedelta(seconds=whole(called.data["expires_in"]))
         )
-        with json_api.reading("Google's"):
-            lifetime = timedelta(seconds=whole(called.data["expires_in"]))
-            value = called.data["access_token"]
-            if not re.fullmatch(r"[\x21-\x7e]+", value):
-                raise ValueError("no token")
-            return _Token(value=value, good_until=now + lifetime - MARGIN)
 
-    def _assertion(self, account: ServiceAccount, now: datetime) -> str:
-        claims = {
-            "iss": account.email,
-            "scope": self._scope,
-            "aud": self._url,
-            "iat": now,
-            "exp": now + ASSERTION_LIFETIME,
-        }
-        try:
-            # It was checked when it was entered. That takes longer than all else here, and would
-            # hold up every other site's answer.
-            key = load_pem_private_key(
-                account.private_key.encode(), password=None, unsafe_skip_rsa_key_validation=True
-            )
-            return jwt.encode(claims, key, algorithm="RS256", headers={"kid": account.key_id})  # type: ignore[arg-type]
-        except (jwt.PyJWTError, ValueError, TypeError):
-            # What the libraries say of a key may quote it.
-            raise CredentialsRefused(
-                "the private key of the service account cannot sign; enter the key file again"
-            ) from None
+
+def _assertion(account: ServiceAccount, *, url: str, scope: str, now: datetime) -> str:
+    claims = {
+        "iss": account.email,
+        "scope": scope,
+        "aud": url,
+        "iat": now,
+        "exp": now + ASSERTION_LIFETIME,
+    }
+    try:
+        # It was checked when it was entered. That takes longer than all else here, and would hold
+        # up every other site's answer.
+        key = load_pem_private_key(
+            account.private_key.encode(), password=None, unsafe_skip_rsa_key_validation=True
+        )
+        return jwt.encode(claims, key, algorithm="RS256", headers={"kid": account.key_id})  # type: ignore[arg-type]
+    except (jwt.PyJWTError, ValueError, TypeError):
+        # What the libraries say of a key may quote it.
+        raise CredentialsRefused(
+            "the private key of the service account cannot sign; enter the key file again"
+        ) from None
 
 
 def _refusal(status: int, data: Json) -> PlatformError | None:

@@ -1,47 +1,31 @@
 """Stripe: revenue, refunds and fees from the balance, recurring revenue from the subscriptions."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
 
 from django import forms
 
 from sites.outbound import Client
 from sites.platforms import json_api
-from sites.platforms.base import (
-    CredentialsRefused,
-    FetchRequest,
-    Limits,
-    Metric,
-    Platform,
-    PlatformError,
-    PlatformUnavailable,
-    Snapshot,
-)
+from sites.platforms.base import FetchRequest, Limits, Metric, Platform, Snapshot
 from sites.platforms.json_api import Json, whole
 from sites.platforms.ledger import Ledger, money_metrics
-from sites.platforms.money import to_minor
 from sites.platforms.recurring import per_month
+from sites.platforms.stripe_api import (
+    BALANCE,
+    ORIGIN,
+    SUBSCRIPTIONS,
+    Account,
+    currency_of,
+    minor_of,
+)
 
-ORIGIN = "https://api.stripe.com"
-#: Answers keep the form of this version, whatever the account's own is (docs.stripe.com/api/versioning).
-API_VERSION = "2026-10-28.endive"
-#: With 100 entries on a page these are 20,000 of them, and most of the minute that a fetch may take.
-MAX_CALLS = 200
 TRANSACTIONS_PER_PAGE = 100  # Stripe gives no more.
 #: One with ten items takes up to 20 kB, and a body of more than 2 MB is refused.
 SUBSCRIPTIONS_PER_PAGE = 50
-
-# Stripe counts in units of its own, which are not ISO 4217's for MGA (none there, two decimals in
-# ISO) nor for ISK and UGX (two decimals there, always 00; none in ISO). HUF and TWD are whole in
-# payouts only. docs.stripe.com/currencies, "Zero-decimal currencies" and "Special cases".
-_DECIMALS = {
-    **dict.fromkeys("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD JOD KWD OMR TND".split(), 3),
-}
 
 # What each reporting category is to the owner (docs.stripe.com/reports/reporting-categories). Others
 # move money that is there already, as payouts and reserves do, or are no sales of this business.
@@ -56,15 +40,6 @@ _KINDS = {
     "dispute_reversal": "disputes",
     "fee": "fees",
     "network_cost": "fees",
-}
-
-BALANCE, SUBSCRIPTIONS = "Balance: Read", "Subscriptions: Read"
-_RIGHTS = {
-    "rak_balance_read": BALANCE,
-    "rak_subscription_read": SUBSCRIPTIONS,
-    "rak_coupon_read": "Coupons: Read",
-    "rak_price_read": "Prices: Read",
-    "rak_plan_read": "Prices: Read",
 }
 
 FULL_POWER = (
@@ -129,7 +104,7 @@ class Stripe(Platform):
     async def fetch(self, request: FetchRequest, client: Client) -> Snapshot:
         """Read the balance and the subscriptions, every page of them."""
         key = request.credentials["api_key"]
-        account = _Account(client, self._origin, key)
+        account = Account(client, self._origin, key)
         ledger = await _read_balance(account, request)
         recurring = _Recurring(request.now)
         await recurring.read_from(account)
@@ -149,61 +124,7 @@ def _key_notices(key: str) -> list[str]:
     ]
 
 
-class _Account:
-    """The calls of one fetch."""
-
-    def __init__(self, client: Client, origin: str, key: str) -> None:
-        self._client = client
-        self._origin = origin
-        self._headers = {"Authorization": f"Bearer {key}", "Stripe-Version": API_VERSION}
-        self.calls: list[json_api.JsonAnswer] = []
-
-    async def read_list(
-        self, path: str, query: Mapping[str, str | int], right: str, read: Callable[[Json], None]
-    ) -> None:
-        """Hand every entry of a list to `read`, page by page (docs.stripe.com/api/pagination).
-
-        right: the one that a restricted key needs for it.
-        """
-        cursor: dict[str, str] | None = {}
-        while cursor is not None:
-            page = await self._get(f"{path}?{urlencode({**query, **cursor})}", right)
-            with json_api.reading("Stripe's"):
-                entries = page["data"]
-                for entry in entries:
-                    read(entry)
-                cursor = {"starting_after": entries[-1]["id"]} if page["has_more"] else None
-
-    async def _get(self, path: str, right: str) -> Json:
-        if len(self.calls) == MAX_CALLS:
-            raise PlatformUnavailable(
-                f"this Stripe account has more than {MAX_CALLS} pages of entries and subscriptions "
-                "for the days wanted; nothing was counted, because a part of them would be wrong"
-            )
-        called = await json_api.call(
-            self._client,
-            "GET",
-            f"{self._origin}/v1/{path}",
-            headers=self._headers,
-            refusal=lambda status, data: _refusal(status, data, right),
-        )
-        self.calls.append(called)
-        return called.data
-
-
-def _refusal(status: int, data: Json, right: str) -> PlatformError | None:
-    if status == 403:
-        named = re.search(r"\brak_[a-z_]+_read\b", json_api.word(data, "error", "message"))
-        right = _RIGHTS.get(named[0] if named else "", right)
-        return CredentialsRefused(
-            f"Stripe answered 403 Forbidden: the key lacks a right; give it '{right}'"
-        )
-    if json_api.word(data, "error", "code") == "api_key_expired":
-        return CredentialsRefused("the Stripe key has expired; make a new one and enter it")
-    return None
-
-
-async def _read_balance(account: _Account, request: FetchRequest) -> Ledger:
+async def _read_balance(account: Account, request: FetchRequest) -> Ledger:
     """Sum up the balance transactions: what came in and went out, in the currency it settled in."""
     ledger = Ledger(request, "refunds", "disputes", "fees", "net")
     query: dict[str, str | int] = {
@@ -225,8 +146,8 @@ def _enter(ledger: Ledger, entry: Json) -> None:
     kind = _KINDS.get(entry["reporting_category"])
     if kind is None:
         return
-    currency = _currency(entry["currency"])
-    amount, fee, net = (_minor(whole(entry[name]), currency) for name in ("amount", "fee", "net"))
+    currency = currency_of(entry["currency"])
+    amount, fee, net = (minor_of(whole(entry[name]), currency) for name in ("amount", "fee", "net"))
     amounts = {"fees": fee, "net": net}
     if kind != "revenue":
         # They are booked as negative amounts, and named as what they are.
@@ -241,17 +162,6 @@ def _enter(ledger: Ledger, entry: Json) -> None:
     )
 
 
-def _currency(code: Json) -> str:
-    if not re.fullmatch("[a-z]{3}", code):
-        raise ValueError("no currency of ISO 4217")
-    return str(code).upper()
-
-
-def _minor(amount: int | Decimal, currency: str) -> int:
-    """Turn Stripe's units of a currency into ISO 4217's minor units."""
-    return to_minor(Decimal(amount).scaleb(-_DECIMALS.get(currency, 2)), currency)
-
-
 class _Recurring:
     """Active subscriptions and what they bring in each month, in Stripe's units."""
 
@@ -262,7 +172,7 @@ class _Recurring:
         self._monthly: dict[str, Decimal] = {}
         self._unfinished: list[Json] = []
 
-    async def read_from(self, account: _Account) -> None:
+    async def read_from(self, account: Account) -> None:
         paging: dict[str, str | int] = {
             "limit": SUBSCRIPTIONS_PER_PAGE,
             # Four levels are as deep as Stripe expands (docs.stripe.com/api/expanding_objects).
@@ -290,7 +200,7 @@ class _Recurring:
             self._add(subscription, items["data"])
 
     def _add(self, subscription: Json, items: Sequence[Json]) -> None:
-        currency = _currency(subscription["currency"])
+        currency = currency_of(subscription["currency"])
         monthly, interval = Decimal(0), ("month", 1)
         for item in items:
             price = item["price"]
@@ -325,14 +235,14 @@ class _Recurring:
                 continue
             if coupon["percent_off"] is not None:
                 amount -= amount * Decimal(coupon["percent_off"]) / 100
-            elif _currency(coupon["currency"]) == currency:
+            elif currency_of(coupon["currency"]) == currency:
                 amount -= per_month(Decimal(whole(coupon["amount_off"])), *interval)
         return max(amount, Decimal(0))
 
     def metrics(self, currencies: frozenset[str]) -> dict[str, Metric]:
         """Return the figures; currencies that are met elsewhere have an MRR of 0 here."""
         monthly = {**dict.fromkeys(currencies, Decimal(0)), **self._monthly}
-        mrr = {currency: _minor(amount, currency) for currency, amount in monthly.items()}
+        mrr = {currency: minor_of(amount, currency) for currency, amount in monthly.items()}
         return {
             "active_subscriptions": Metric(value=self._active),
             **money_metrics("mrr", mrr),

@@ -57,6 +57,14 @@ def test_what_is_not_typed_stays(typed: dict[str, str]) -> None:
     assert clean_credentials(CUSTOM, options, typed, stored) == stored
 
 
+@pytest.mark.parametrize("typed", [{}, {"api_key": ""}])
+def test_credential_that_is_always_needed_is_not_asked_for_again(typed: dict[str, str]) -> None:
+    stored = {"api_key": "made-up"}
+    assert clean_credentials(PLATFORMS["stripe"], {}, typed, stored) == stored
+    messages = complaints(clean_credentials, PLATFORMS["stripe"], {}, typed, {})
+    assert messages == {"api_key": ["These options need this credential."]}
+
+
 def test_what_is_typed_replaces_what_is_stored() -> None:
     options = clean_options(CUSTOM, complete(CUSTOM, **BEARER))
     typed, stored = {"secret": "newer"}, {"secret": "made-up", "username": "me"}

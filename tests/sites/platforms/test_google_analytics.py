@@ -130,7 +130,7 @@ class TestGoogleAnalytics(GoogleCases):
 
     def test_real_addresses_are_the_default(self) -> None:
         assert GoogleAnalytics()._origin == "https://analyticsdata.googleapis.com"
-        assert GoogleAnalytics()._tokens._url == "https://oauth2.googleapis.com/token"
+        assert GoogleAnalytics()._token_url == "https://oauth2.googleapis.com/token"
 
     def test_days_are_the_propertys_and_the_owner_is_told(self) -> None:
         vendor = self.vendor(LOS_ANGELES)
@@ -270,10 +270,10 @@ class TestTokens:
             email=EMAIL, public_key=KEY.public_key(), time_zone=UTC_DAYS, now=NOW
         )
 
-    def test_token_is_kept_until_a_minute_before_it_ends(self, google: FakeGoogleAnalytics) -> None:
-        self.fetch(google, NOW, NOW + timedelta(seconds=3538))
+    def test_token_is_kept_until_shortly_before_it_ends(self, google: FakeGoogleAnalytics) -> None:
+        self.fetch(google, NOW, NOW + timedelta(seconds=3298))
         assert len(google.token_requests) == 1
-        self.fetch(google, NOW, NOW + timedelta(seconds=3539))
+        self.fetch(google, NOW, NOW + timedelta(seconds=3299))
         assert len(google.token_requests) == 3
 
     def test_sites_that_are_read_at_once_share_one_exchange(
@@ -307,7 +307,7 @@ class TestTokens:
         async def run() -> None:
             async with Loopback(google) as server:
                 platform._origin = server.url("", "google.example")
-                platform._tokens._url = platform._origin + "/token"
+                platform._token_url = platform._origin + "/token"
                 await asyncio.gather(*(self._fetch_one(platform, NOW) for _ in range(3)))
 
         for _ in range(2):

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sites.platforms import stripe
+from sites.platforms import stripe, stripe_api
 from sites.platforms.base import CredentialsRefused, Figures, PlatformUnavailable
-from sites.platforms.stripe import API_VERSION, Credentials, Stripe
-from tests.sites.loopback import http
+from sites.platforms.stripe import Credentials, Stripe
+from sites.platforms.stripe_api import API_VERSION
+from tests.sites.loopback import Request, http
 from tests.sites.platforms.cases import NOW, SECRET, UTC_DAYS, SalesCases
 from tests.sites.platforms.fakes.stripe import FakeStripe
 
@@ -288,10 +289,26 @@ class TestStripe(SalesCases):
         assert isinstance(error, CredentialsRefused)
         assert "has expired" in str(error)
 
+    def test_entry_that_is_deleted_between_two_pages_is_for_the_next_sync(self) -> None:
+        vendor = self.vendor()
+        vendor.page_limit = 1
+        for _ in range(2):
+            vendor.subscribe(vendor.item(100))
+
+        def answer(request: Request) -> bytes:
+            shown = vendor(request)
+            if request.target.startswith("/v1/subscriptions?"):
+                vendor.subscriptions.clear()
+            return shown
+
+        error = self.refusal(answer)
+        assert isinstance(error, PlatformUnavailable)
+        assert "deleted at Stripe" in str(error)
+
     def test_account_with_too_much_to_read_is_an_error_and_not_a_wrong_total(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(stripe, "MAX_CALLS", 3)
+        monkeypatch.setattr(stripe_api, "MAX_CALLS", 3)
         vendor = self.vendor()
         vendor.page_limit = 1
         for _ in range(4):
