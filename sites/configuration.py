@@ -31,12 +31,20 @@ def clean_credentials(
     Raises ValidationError with a list of messages by field, none of which repeats a value.
     """
     _refuse_unknown(platform.Credentials, typed)
-    given = {name: value for name, value in _clean(platform.Credentials(typed)).items() if value}
-    credentials = {**stored, **given}
+    given = _clean(_form_of_given(platform, typed))
+    credentials = {**stored, **{name: value for name, value in given.items() if value}}
     missing = platform.required_credentials(options) - set(credentials)
     if missing:
         raise ValidationError(dict.fromkeys(missing, "These options need this credential."))
     return credentials
+
+
+def _form_of_given(platform: Platform, typed: Mapping[str, Any]) -> forms.Form:
+    """Leave out the fields that stayed empty: what is stored stands in for them, or nothing need."""
+    form = platform.Credentials(typed)
+    for name in [name for name in form.fields if not typed.get(name)]:
+        del form.fields[name]
+    return form
 
 
 def _refuse_unknown(form: type[forms.Form], values: Mapping[str, Any]) -> None:
