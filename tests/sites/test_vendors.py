@@ -123,6 +123,20 @@ def test_site_is_tested_added_and_synced(
     assert SECRET not in "".join([tried, *shown, json.dumps(snapshot)])
 
 
+def test_stored_credentials_are_tried_where_none_are_typed(
+    staff: Client, made: tuple[str, Vendor, dict[str, str]]
+) -> None:
+    key, vendor, form = made
+    post(staff, key, form)
+    page = reverse("admin:sites_monitoredsite_change", args=[MonitoredSite.objects.get().pk])
+    blank = {name: "" if name.startswith("credential_") else form[name] for name in form}
+    tried = staff.post(page, {**blank, "_test": "Test connection"}).content.decode()
+    assert "The connection works." in tried
+    vendor.key_is_revoked = True
+    tried = staff.post(page, {**blank, "_test": "Test connection"}).content.decode()
+    assert "The credentials are refused." in tried
+
+
 @pytest.mark.parametrize(
     ("fault", "verdict"),
     [
