@@ -61,8 +61,9 @@ def _start_servers(config: pytest.Config) -> None:
     stack = ExitStack()
     # A cleanup, unlike pytest_unconfigure, is called even when the configuration fails.
     config.add_cleanup(stack.close)
-    stack.callback(shutil.rmtree, root)
     stack.enter_context(_own(root))
+    # Before the mark is given up: another run that starts just then would take it for a leftover.
+    stack.callback(shutil.rmtree, root)
     state = State(root)
     state.create()
     for service, variable in (
@@ -88,8 +89,9 @@ def _own(root: Path) -> IO[bytes]:
 def _remove_leftovers() -> None:
     """Stop the servers of test runs that were killed, and remove their directories."""
     for path in Path(tempfile.gettempdir()).glob(f"{DIRECTORY_PREFIX}*/{OWNER_LOCK}"):
-        if path.stat().st_uid == os.geteuid():
-            with path.open() as lock, suppress(BlockingIOError):
+        # Another run may end just now, and remove its own.
+        with suppress(FileNotFoundError), path.open() as lock, suppress(BlockingIOError):
+            if os.fstat(lock.fileno()).st_uid == os.geteuid():
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 take_over(State(path.parent))
                 shutil.rmtree(path.parent)
