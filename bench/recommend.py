@@ -114,7 +114,7 @@ def implicit_sweep(matrix: Interactions, factors: Factors) -> Measurement:
 def folding_in(matrix: Interactions, factors: Factors) -> dict[str, Measurement]:
     """Seconds for the vectors of all users against factors that stand still."""
     users, rows = np.arange(len(matrix)), matrix
-    fold_in = FoldIn(factors.items, Penalty.scaled(matrix), column_sums=matrix.column_sums())
+    fold_in = FoldIn(factors.items, Penalty.scaled(matrix))
     model, theirs = implicit_model(factors), sparse(rows)
     return {
         "fold-in": lambda: took_s(lambda: fold_in.fast(rows, workers=os.cpu_count() or 1)),

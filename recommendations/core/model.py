@@ -26,7 +26,7 @@ class Model:
     item_factors: (n_items, k) float32, learned from actions; 0 for items that nobody touched.
     item_vectors: (n_items, k) float32, the same, and for untouched items those of their neighbours.
     touched: (n_items,) whether anybody acted on an item.
-    penalty, column_sums: what fold-in needs beside the factors.
+    penalty: what fold-in needs beside the factors.
     item_item: None where its share is 0. popularity, trend: (n_items,), for personal lists.
     trending: (n_items,), for the list of what is trending.
     """
@@ -36,7 +36,6 @@ class Model:
     item_vectors: FloatArray
     touched: BoolArray
     penalty: Penalty
-    column_sums: FloatArray
     item_item: ItemItem | None
     popularity: FloatArray
     trend: FloatArray
@@ -95,7 +94,6 @@ def learn(
         item_vectors=vectors,
         touched=touched,
         penalty=penalty,
-        column_sums=rows.column_sums(),
         item_item=item_item,
         popularity=popularity(Interactions.from_actions(actions, EVEN)),
         trend=trend(actions, at_s=at_s, half_life_s=parameters.score.trend_half_life_s),
@@ -109,7 +107,7 @@ def taste(model: Model, actions: Actions, users: IntArray) -> Iterator[tuple[Int
     share = parameters.score.item_item
     own = Interactions.from_actions(actions, parameters.fold_in).take(users)
     beside = item_item_rows(actions, parameters.item_item_fold_in).take(users)
-    fold_in = FoldIn(model.item_factors, model.penalty, column_sums=model.column_sums)
+    fold_in = FoldIn(model.item_factors, model.penalty)
     factors = model.item_factors[model.touched]
     for places in row_blocks(len(users), len(model.item_factors)):
         found = np.zeros((len(places), len(model.item_factors)), dtype=np.float32)
