@@ -15,7 +15,6 @@ from recommendations.core.parameters import History, Parameters, ScoreWeights
 from recommendations.core.ranking import catalogue_terms, confidence, hide, score_spread, top_k
 from recommendations.core.text import neighbour_vectors
 from recommendations.core.trending import popularity, trend
-from recommendations.core.variety import limit_topics, reserve
 from recommendations.core.weights import EVEN, Recency
 
 
@@ -157,46 +156,27 @@ def combine(
 
 
 def lists(
-    model: Model,
-    actions: Actions,
-    users: IntArray,
-    k: int,
-    *,
-    topics: Interactions | None = None,
-    hidden: BoolArray | None = None,
+    model: Model, actions: Actions, users: IntArray, k: int
 ) -> Iterator[tuple[IntArray, IntArray]]:
     """Yield (places in users, (b, k) int32 best items, -1 for none) of everybody asked for.
 
-    topics: items by topics, for the cap. hidden: (n_items,) what is never listed, expired for one.
-    What a user ever acted on, dismissals included, is not listed. A user below the gate gets what is
-    trending. Items that nobody touched have the places that are kept for them, and no other.
+    What a user ever acted on, dismissals included, is not listed, and neither is what nobody touched.
+    A user below the gate gets what is trending.
     """
     parameters = model.parameters
     terms = catalogue_terms(model.popularity, model.trend, parameters.score)
     seen = Interactions.from_actions(actions, EVEN).take(users)
-    never = np.zeros(len(model.touched), dtype=bool) if hidden is None else hidden
-    wanted = k if topics is None or parameters.topic_share >= 1 else 3 * k
     for places, tastes in taste(model, actions, users):
-        counts, own = seen.lengths[places], seen.take(places)
+        counts = seen.lengths[places]
         scores = combine(tastes, counts, terms, parameters.score)
         scores[counts < parameters.personal_from] = model.trending
-        scores[:, never | ~model.touched] = -np.inf
-        hide(scores, own)
-        found = top_k(scores, wanted)[0]
-        if topics is not None and wanted > k:
-            most = max(1, round(k * parameters.topic_share))
-            found = limit_topics(found, topics, k, most=most)
-        if parameters.exploration > 0:
-            tastes[:, never | model.touched] = -np.inf
-            hide(tastes, own)
-            found = reserve(found, top_k(tastes, k)[0], share=parameters.exploration)
-        yield places, found
+        scores[:, ~model.touched] = -np.inf
+        hide(scores, seen.take(places))
+        yield places, top_k(scores, k)[0]
 
 
-def trending_list(model: Model, k: int, *, hidden: BoolArray | None = None) -> IntArray:
+def trending_list(model: Model, k: int) -> IntArray:
     """(k,) int32 what is trending, for somebody who is not known; -1 for places left empty."""
     scores = np.where(model.touched, model.trending, -np.inf).astype(np.float32)
-    if hidden is not None:
-        scores[hidden] = -np.inf
     listed: IntArray = top_k(scores[None, :], k)[0][0]
     return listed
