@@ -176,8 +176,9 @@ def floor() -> None:
 
     from recommendations import queue
     from recommendations.processing import COLUMNS
+    from recommendations.valkey import server
 
-    redis = queue.connection()
+    redis = server()
     while entries := redis.lpop(queue.PENDING, BATCH_SIZE):
         with (
             transaction.atomic(),
@@ -213,8 +214,9 @@ def action(number: int) -> dict[str, Any]:
 
 def clear() -> None:
     from recommendations import queue
+    from recommendations.valkey import server
 
-    queue.connection().delete(queue.PENDING)
+    server().delete(queue.PENDING)
 
 
 if __name__ == "__main__":

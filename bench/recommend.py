@@ -1,14 +1,16 @@
-"""How fast users and items are learned and lists are made, against the library `implicit`.
+"""How fast users and items are learned, lists are made, and one of them is served.
 
 python bench/recommend.py [--users 50000] [--items 20000] [--actions 3000000] [--factors 64] [--rounds 5]
 
-`implicit` is a requirement of this benchmark alone; docs/benchmarks.md says how to install it. Both
-work on the same matrix with the same cores: two threads each, and BLAS with one thread in each of them.
+Learning and ranking are compared with the library `implicit`, a requirement of this benchmark alone;
+docs/benchmarks.md says how to install it. Both work on the same matrix with the same cores: two threads
+each, and BLAS with one thread in each of them. Then bench/serving.py measures single recommendations,
+with the project's own Python.
 """
 
 import argparse
 import os
-import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -56,6 +58,7 @@ def main() -> None:
         **ranking(matrix, factors, workers),
     }
     report(interleaved(measurements, given.rounds))
+    subprocess.run([PROJECT / ".venv/bin/python", PROJECT / "bench/serving.py"], check=True)
 
 
 def made_up(n_users: int, n_items: int, n_actions: int) -> Interactions:
@@ -114,7 +117,7 @@ def implicit_sweep(matrix: Interactions, factors: Factors) -> Measurement:
 def folding_in(matrix: Interactions, factors: Factors) -> dict[str, Measurement]:
     """Seconds for the vectors of all users against factors that stand still."""
     users, rows = np.arange(len(matrix)), matrix
-    fold_in = FoldIn(factors.items, Penalty.scaled(matrix), column_sums=matrix.column_sums())
+    fold_in = FoldIn(factors.items, Penalty.scaled(matrix))
     model, theirs = implicit_model(factors), sparse(rows)
     return {
         "fold-in": lambda: took_s(lambda: fold_in.fast(rows, workers=os.cpu_count() or 1)),
@@ -188,19 +191,23 @@ COMPARISONS = (
 
 
 def report(seconds: dict[str, list[float]]) -> None:
-    """Print what each took, and the ratios of medians beside what they have to be."""
+    """Print what each took, and the ratios round by round beside what they have to be."""
     print_table(
         "Seconds", ["", "median (range)"], [[name, spread(s)] for name, s in seconds.items()]
     )
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
     print_table(
         "How many times as fast",
-        ["", "ratio", "at least"],
+        ["", "median (range)", "at least"],
         [
-            [f"{ours} : {other}", f"{medians[other] / medians[ours]:.2f}", least]
+            [f"{ours} : {other}", spread(ratios(seconds[other], seconds[ours])), least]
             for ours, other, least in COMPARISONS
         ],
     )
+
+
+def ratios(theirs: list[float], ours: list[float]) -> list[float]:
+    """One for each round, whose two measurements the machine's other work treats alike."""
+    return [other / own for other, own in zip(theirs, ours, strict=True)]
 
 
 if __name__ == "__main__":

@@ -111,7 +111,6 @@ def write_version(vectors: Any, centres: Any, liked: Any) -> None:
         item_vectors=vectors,
         touched=np.ones(len(vectors), dtype=bool),
         penalty=Penalty(unobserved=0.001, ridge=0.003),
-        column_sums=zeros,
         item_item=None,
         popularity=zeros,
         trend=zeros,

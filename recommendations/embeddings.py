@@ -104,7 +104,7 @@ def _update(
     learned: LearnedVersion, run: Run, find: Callable[[str], list[DueUser]], *, last: str
 ) -> Folded:
     model = learned.model
-    fold_in = FoldIn(model.item_factors, model.penalty, column_sums=model.column_sums)
+    fold_in = FoldIn(model.item_factors, model.penalty)
     done = 0
     while due := find(last):
         total = done + len(due)

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from recommendations import queue
 from recommendations.actions import is_about
 from recommendations.models import QuarantinedAction, UserAction, UserEmbedding
+from recommendations.valkey import server
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def _forget_quarantined(user_id: str) -> int:
 
 
 def _forget_lists(user_id: str) -> int:
-    redis = queue.connection()
+    redis = server()
     key = CACHED_LIST.format(user_id=user_id)
     longer = redis.scan_iter(match=_literal(key) + ":*", count=1_000)
     return sum(redis.delete(name) for name in [key, *longer])

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django_redis import get_redis_connection
+from recommendations.valkey import server
 
 PENDING = "pending_user_actions"
 #: A sorted set: the ids of the claims by the end of their leases, in seconds since 1970.
@@ -64,12 +64,6 @@ class Batch:
             yield f"{self.claim.id}-{length - index}", entry
 
 
-def connection() -> Any:
-    """Redis itself, past the prefixes of Django's cache; values come as bytes."""
-    # redis-py's own annotations allow for every protocol and decoding at once.
-    return get_redis_connection("default")
-
-
 def new_id() -> str:
     """A unique id. It begins with the time, so that the index of the actions grows at its end."""
     return f"{time.time_ns() // 1000:014x}{secrets.token_hex(8)}"
@@ -84,20 +78,18 @@ def push(entries: Sequence[Mapping[str, Any]]) -> None:
     """
     if entries:
         # Letters beyond ASCII are escaped, so half of a surrogate pair can be pushed too.
-        connection().rpush(
-            PENDING, *(json.dumps(entry, separators=(",", ":")) for entry in entries)
-        )
+        server().rpush(PENDING, *(json.dumps(entry, separators=(",", ":")) for entry in entries))
 
 
 def push_raw(entries: Sequence[bytes]) -> None:
     """Append entries as they are."""
     if entries:
-        connection().rpush(PENDING, *entries)
+        server().rpush(PENDING, *entries)
 
 
 def depth() -> int:
     """How many entries wait, those in claims included."""
-    waiting = connection().pipeline(transaction=False)
+    waiting = server().pipeline(transaction=False)
     waiting.llen(PENDING)
     for claim in claims():
         waiting.llen(claim.key)
@@ -106,7 +98,7 @@ def depth() -> int:
 
 def claims() -> list[Claim]:
     """All claims, whoever works on them."""
-    return [Claim(id=name.decode()) for name in connection().zrange(CLAIMS, 0, -1)]
+    return [Claim(id=name.decode()) for name in server().zrange(CLAIMS, 0, -1)]
 
 
 # --- For the processor ----------------------------------------------------------------------------
@@ -123,7 +115,7 @@ def claim() -> Claim | None:
 
 def read(claim: Claim, limit: int) -> Batch:
     """Look at the head of a claim, and keep the claim for another lease."""
-    return _read(claim, connection().llen(claim.key), limit)
+    return _read(claim, server().llen(claim.key), limit)
 
 
 def read_after(batch: Batch, limit: int) -> Batch:
@@ -140,7 +132,7 @@ def read_again(batch: Batch) -> Batch:
 def _read(claim: Claim, distance: int, limit: int) -> Batch:
     """Look at so many entries from that distance from the end on."""
     kept = max(distance - limit, 0)
-    reading = connection().pipeline()
+    reading = server().pipeline()
     reading.zadd(CLAIMS, {claim.id: _now_s() + LEASE_S}, xx=True)
     reading.get(BLANKINGS)
     reading.lrange(claim.key, -distance, -kept - 1)
@@ -150,12 +142,12 @@ def _read(claim: Claim, distance: int, limit: int) -> Batch:
 
 def is_current(batch: Batch) -> bool:
     """Whether nothing was blanked since it was read."""
-    return int(connection().get(BLANKINGS) or 0) == batch.generation
+    return int(server().get(BLANKINGS) or 0) == batch.generation
 
 
 def acknowledge(batch: Batch) -> None:
     """Remove what was read, now that it is stored elsewhere."""
-    redis = connection()
+    redis = server()
     if batch.kept:
         redis.ltrim(batch.claim.key, -batch.kept, -1)
         return
@@ -167,7 +159,7 @@ def acknowledge(batch: Batch) -> None:
 
 def release(claim: Claim) -> None:
     """Leave the rest of a claim to whoever asks next."""
-    connection().zadd(CLAIMS, {claim.id: 0}, xx=True)
+    server().zadd(CLAIMS, {claim.id: 0}, xx=True)
 
 
 # --- For forgetting -------------------------------------------------------------------------------
@@ -182,12 +174,12 @@ def blank(is_meant: Callable[[bytes], bool]) -> int:
     _claim_pending(lease_s=0)
     blanked = sum(_blank_in(claim, is_meant) for claim in claims())
     # Last, so that a batch is not current if a single mark came after it was read.
-    connection().incr(BLANKINGS)
+    server().incr(BLANKINGS)
     return blanked
 
 
 def _blank_in(claim: Claim, is_meant: Callable[[bytes], bool]) -> int:
-    redis = connection()
+    redis = server()
     blanked = 0
     for last in range(1, redis.llen(claim.key) + 1, SCANNED_AT_A_TIME):
         entries = redis.lrange(claim.key, -(last + SCANNED_AT_A_TIME - 1), -last)
@@ -204,7 +196,7 @@ def _blank_in(claim: Claim, is_meant: Callable[[bytes], bool]) -> int:
 
 
 def _take_over() -> Claim | None:
-    redis = connection()
+    redis = server()
     while ended := redis.zrangebyscore(CLAIMS, "-inf", _now_s(), start=0, num=1):
         claim = Claim(id=ended[0].decode())
         taking = redis.pipeline()
@@ -218,7 +210,7 @@ def _take_over() -> Claim | None:
 
 
 def _claim_pending(*, lease_s: float | None = None) -> Claim | None:
-    redis = connection()
+    redis = server()
     if not redis.exists(PENDING):
         return None
     claim = Claim(id=new_id())
@@ -238,5 +230,5 @@ def _claim_pending(*, lease_s: float | None = None) -> Claim | None:
 
 def _now_s() -> float:
     """The time by Redis's clock, on which all processors agree."""
-    seconds, microseconds = connection().time()
+    seconds, microseconds = server().time()
     return float(seconds + microseconds / 1e6)

@@ -273,7 +273,6 @@ class Training:
             item_vectors=item_factors,
             touched=np.bincount(actions.items, minlength=actions.n_items) > 0,
             penalty=self._penalty(rows),
-            column_sums=rows.column_sums(),
             item_item=item_item,
             popularity=popularity(Interactions.from_actions(actions, EVEN)),
             trend=trend(actions, at_s=at_s, half_life_s=parameters.score.trend_half_life_s),

@@ -8,6 +8,7 @@ from django.db.models import Count
 from django.urls import reverse
 from django.utils import timezone
 
+from recommendations.models import QuarantinedAction
 from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
 from sites.admin import KIND_OF_STATE
 from sites.models import STALE_AFTER, MonitoredSite
@@ -41,6 +42,12 @@ def notices() -> Iterator[Notice]:
             kind="warn",
             text=f"{_many(failed, 'run')} of jobs: failed in the last 24 hours",
             url=reverse("admin:scheduling_jobrun_changelist"),
+        )
+    if quarantined := QuarantinedAction.objects.count():
+        yield Notice(
+            kind="warn",
+            text=f"{_many(quarantined, 'action')} in quarantine: could not be read, and count for nobody",
+            url=reverse("admin:recommendations_quarantinedaction_changelist"),
         )
 
 

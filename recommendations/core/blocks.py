@@ -27,19 +27,31 @@ class Block:
     gains: FloatArray
 
 
-def padded_blocks(matrix: Interactions, *, entries: int = BLOCK_ENTRIES) -> Iterator[Block]:
-    """Cut the rows that have entries into blocks, shortest rows first.
+class PaddedBlocks:
+    """The rows that have entries, cut into blocks, shortest rows first.
 
-    entries: about how many a block holds; a longer row makes a block of its own.
+    A block is made when it is asked for: whoever needs them again and again keeps a list of them.
     """
-    lengths = matrix.lengths
-    order = np.argsort(lengths, kind="stable")
-    ordered = lengths[order]
-    first = int(np.searchsorted(ordered, 1))
-    while first < len(order):
-        last = _block_end(ordered, first, entries)
-        yield _pad(matrix, order[first:last], int(ordered[last - 1]))
-        first = last
+
+    def __init__(self, matrix: Interactions, *, entries: int = BLOCK_ENTRIES) -> None:
+        """entries: about how many a block holds; a longer row makes a block of its own."""
+        self._matrix = matrix
+        self._order = np.argsort(matrix.lengths, kind="stable")
+        lengths = matrix.lengths[self._order]
+        self._lengths = lengths
+        self._bounds = [int(np.searchsorted(lengths, 1))]
+        while self._bounds[-1] < len(lengths):
+            self._bounds.append(_block_end(lengths, self._bounds[-1], entries))
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    def __getitem__(self, number: int) -> Block:
+        part = slice(self._bounds[number], self._bounds[number + 1])
+        return _pad(self._matrix, self._order[part], self._lengths[part])
+
+    def __iter__(self) -> Iterator[Block]:
+        return map(self.__getitem__, range(len(self)))
 
 
 def _block_end(ordered: IntArray, first: int, entries: int) -> int:
@@ -51,15 +63,13 @@ def _block_end(ordered: IntArray, first: int, entries: int) -> int:
     return first + max(1, int(np.count_nonzero(fits)))
 
 
-def _pad(matrix: Interactions, rows: IntArray, length: int) -> Block:
-    offsets = np.arange(length)
+def _pad(matrix: Interactions, rows: IntArray, lengths: IntArray) -> Block:
+    """lengths: those of the rows, ascending."""
+    offsets = np.arange(lengths[-1])
     entries = matrix.starts[rows, None] + offsets
-    padding = offsets >= matrix.lengths[rows, None]
-    padded = bool(padding.any())
-    if padded:
-        entries[padding] = 0
+    padding = offsets >= lengths[:, None]
+    entries[padding] = 0
     weights, gains = matrix.weights[entries], matrix.gains[entries]
-    if padded:
-        weights[padding] = 0
-        gains[padding] = 0
+    weights[padding] = 0
+    gains[padding] = 0
     return Block(rows=rows, columns=matrix.columns[entries], weights=weights, gains=gains)

@@ -6,16 +6,15 @@ Benchmarks" (2021), for the regularisation by frequency; Takács, Pilászy, Tikk
 Conjugate Gradient Method for Implicit Feedback Collaborative Filtering" (2011), for the solver.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 from typing import Self
 
 import numpy as np
 
 from recommendations.core.arrays import FloatArray
-from recommendations.core.blocks import Block, padded_blocks
+from recommendations.core.blocks import Block, PaddedBlocks
 from recommendations.core.interactions import Interactions
 
 # From the last sweep's vectors one step is enough: after eight sweeps the objective is within 0.3 %
@@ -78,7 +77,7 @@ class RowSolver:
     """Solves the rows of one side against the fixed vectors of the other.
 
     A row's system is (a0 YᵀY + Σ w y yᵀ + ridge · frequency · I) x = Σ gain · y. In the eigenbasis of
-    YᵀY all but the sum is diagonal, so a few steps of conjugate gradients, preconditioned with the
+    YᵀY all but the sum is diagonal, so a few steps of conjugate gradients, preconditioned with a
     diagonal, solve it and no row needs a k by k matrix.
     """
 
@@ -87,47 +86,45 @@ class RowSolver:
     ) -> None:
         """other: (n_columns, k) the fixed vectors.
 
-        column_sums: (n_columns,) how much each weighs in the rows to be solved, for a better
-        preconditioner; it changes the speed of convergence, not the solution.
+        column_sums: (n_columns,) how much each weighs in the rows to be solved, for a preconditioner
+        that expects a row's entries to be like all others. With it a single step goes farther; without
+        it many do, because only a row's own entries then separate its system from the identity.
         """
-        gram = other.T.astype(np.float64) @ other if len(other) < 4096 else _gram(other)
-        eigenvalues, rotation = np.linalg.eigh(gram)
+        eigenvalues, rotation = np.linalg.eigh(_gram(other))
         self.rotation = rotation.astype(np.float32)
         self.vectors = np.ascontiguousarray(other @ self.rotation, dtype=np.float32)
         # What has no vector is in nobody's contest, so items may be added without moving any user.
         self.n_known = int(np.count_nonzero(np.vecdot(other, other)))
         self.dense = (penalty.unobserved * np.maximum(eigenvalues, 0)).astype(np.float32)
         self.penalty = penalty
-        self.mean_squares = _mean_squares(self.vectors, column_sums)
+        self.mean_squares = np.zeros_like(self.dense)
+        if column_sums is not None:
+            self.mean_squares = _mean_squares(self.vectors, column_sums)
 
     def solve(
         self, block: Block, start: FloatArray | None, steps: int, scratch: "Scratch"
     ) -> FloatArray:
-        """(b, k) float32 the rows of a block, in the eigenbasis.
+        """(b, k) float32 the rows of a block.
 
-        start: (b, k) in the eigenbasis, or None to start from zero.
+        start: (b, k) where to start, or None for zero.
         """
         vectors = scratch.gather(self.vectors, block)
         sums = block.weights.sum(axis=1, keepdims=True)
-        frequency = sums + self.penalty.unobserved * self.n_known
+        frequency = sums + np.float32(self.penalty.unobserved * self.n_known)
         diagonal = self.dense + np.float32(self.penalty.ridge) * frequency
         inverse = 1 / (diagonal + sums * self.mean_squares)
-
-        def applied(rows: FloatArray) -> FloatArray:
-            image: FloatArray = np.vecmat(block.weights * np.matvec(vectors, rows), vectors)
-            image += diagonal * rows
-            return image
-
         if start is None:
             residual = np.vecmat(block.gains, vectors)
             solution = np.zeros_like(residual)
         else:
+            solution = start @ self.rotation
             # The right side and what the start explains of it, in one pass over the vectors.
-            missing = block.gains - block.weights * np.matvec(vectors, start)
+            missing = block.gains - block.weights * np.matvec(vectors, solution)
             residual = np.vecmat(missing, vectors)
-            residual -= diagonal * start
-            solution = start
-        return _conjugate_gradients(applied, solution, residual, inverse, steps)
+            residual -= diagonal * solution
+        _conjugate_gradients(vectors, block.weights, diagonal, inverse, solution, residual, steps)
+        turned_back: FloatArray = solution @ self.rotation.T
+        return turned_back
 
 
 class Scratch:
@@ -148,34 +145,40 @@ class Scratch:
 
 
 def _conjugate_gradients(
-    applied: Callable[[FloatArray], FloatArray],
+    vectors: FloatArray,
+    weights: FloatArray,
+    diagonal: FloatArray,
+    inverse: FloatArray,
     solution: FloatArray,
     residual: FloatArray,
-    inverse: FloatArray,
     steps: int,
-) -> FloatArray:
+) -> None:
     """Improve (b, k) solutions of b systems at once, in place, as is the residual.
 
-    inverse: (b, k) the preconditioner, one over a diagonal.
+    A system is its diagonal, of (b, k), and the sum of w y yᵀ over its vectors, of (b, length, k), with
+    their weights, of (b, length). inverse: (b, k) the preconditioner.
     """
-    scaled = inverse * residual
-    direction = scaled.copy()
-    power = np.vecdot(residual, scaled)
+    direction = inverse * residual
+    power = np.vecdot(residual, direction)
     for step in range(steps):
-        image = applied(direction)
+        products = np.matvec(vectors, direction)
+        weighted = weights * products
+        image = diagonal * direction
+        # Without the vectors again, which the last step has no other need of.
+        curvature = np.vecdot(weighted, products) + np.vecdot(image, direction)
         # A row that is solved already has no direction left.
-        length = (power / np.maximum(np.vecdot(direction, image), _TINY))[:, None]
+        length = (power / np.maximum(curvature, _TINY))[:, None]
         solution += length * direction
         if step == steps - 1:
             break
+        image += np.vecmat(weighted, vectors)
         image *= length
         residual -= image
-        np.multiply(inverse, residual, out=scaled)
+        scaled = inverse * residual
         next_power = np.vecdot(residual, scaled)
         direction *= (next_power / np.maximum(power, _TINY))[:, None]
         direction += scaled
         power = next_power
-    return solution
 
 
 def _gram(vectors: FloatArray) -> FloatArray:
@@ -187,17 +190,15 @@ def _gram(vectors: FloatArray) -> FloatArray:
     return total
 
 
-def _mean_squares(vectors: FloatArray, weights: FloatArray | None) -> FloatArray:
+def _mean_squares(vectors: FloatArray, weights: FloatArray) -> FloatArray:
     """(k,) the mean square of each coordinate, weighted."""
-    if weights is None or not weights.sum() > 0:
-        return np.square(vectors).mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1])
-    share = (weights / weights.sum()).astype(np.float32)
+    share = (weights / max(weights.sum(), 1e-9)).astype(np.float32)
     means: FloatArray = share @ np.square(vectors)
     return means
 
 
 def half_sweep(
-    blocks: Iterable[Block],
+    blocks: PaddedBlocks | list[Block],
     solver: RowSolver,
     rows: FloatArray,
     *,
@@ -210,44 +211,23 @@ def half_sweep(
     rows: (n, k) their last vectors; warm: whether to start from them. Returns (n, k) float32.
     workers: threads; numpy lets go of the interpreter's lock inside each call.
     """
-    last = rows @ solver.rotation if warm else None
     found = np.zeros_like(rows)
-    solve_blocks(blocks, solver, last, found, steps=steps, workers=workers)
-    turned_back: FloatArray = found @ solver.rotation.T
-    return turned_back
-
-
-def solve_blocks(
-    blocks: Iterable[Block],
-    solver: RowSolver,
-    last: FloatArray | None,
-    found: FloatArray,
-    *,
-    steps: int,
-    workers: int = 1,
-) -> None:
-    """Write the rows of the blocks into found; last and found are (n, k) in the eigenbasis.
-
-    Blocks may be made while others are solved, so that few of them are in memory.
-    """
-    waiting = iter(blocks)
-    lock = Lock()
+    numbers = iter(range(len(blocks)))
 
     def work(_: int) -> None:
         scratch = Scratch()
-        while True:
-            with lock:
-                block = next(waiting, None)
-            if block is None:
-                return
-            start = None if last is None else last[block.rows]
+        # Each worker takes the next number; what a number stands for is made outside of any lock.
+        for number in numbers:
+            block = blocks[number]
+            start = rows[block.rows] if warm else None
             found[block.rows] = solver.solve(block, start, steps, scratch)
 
     if workers == 1:
         work(0)
-        return
+        return found
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))
+    return found
 
 
 def train(
@@ -263,9 +243,8 @@ def train(
     interactions: users by items. start: random factors, or the last ones. steps: of conjugate
     gradients for each row. workers: threads.
     """
-    by_user = list(padded_blocks(interactions))
-    by_item_matrix = interactions.transposed()
-    by_item = list(padded_blocks(by_item_matrix))
+    by_user = list(PaddedBlocks(interactions))
+    by_item = list(PaddedBlocks(interactions.transposed()))
     item_sums, user_sums = interactions.column_sums(), interactions.row_sums()
     users, items = start.users, start.items
     warm = bool(np.any(users))

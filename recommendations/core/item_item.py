@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recommendations.core.arrays import FloatArray, IntArray
-from recommendations.core.blocks import padded_blocks
+from recommendations.core.blocks import PaddedBlocks
 from recommendations.core.interactions import Interactions
 
 # The model takes I² memory and I³ time: 10,000 items are 400 MB and about 20 s on one core.
@@ -39,7 +39,7 @@ class ItemItem:
         found = np.zeros((len(rows), len(self.items)), dtype=np.float32)
         short = held.lengths * _DENSE_SHARE < len(self.items)
         entries = max(1, _GATHERED // max(1, len(self.items)))
-        for block in padded_blocks(held.take(np.flatnonzero(short)), entries=entries):
+        for block in PaddedBlocks(held.take(np.flatnonzero(short)), entries=entries):
             gathered = self.weights[block.columns]
             found[np.flatnonzero(short)[block.rows]] = np.vecmat(block.gains, gathered)
         found[~short] = held.take(np.flatnonzero(~short)).dense() @ self.weights
@@ -104,7 +104,7 @@ def _meetings(liked: Interactions) -> FloatArray:
     # A row of n entries has n² meetings to add one by one; as part of a dense product it costs m²
     # multiplications, each about three hundred times as fast.
     short = liked.lengths * _DENSE_SHARE < liked.n_columns
-    for block in padded_blocks(liked.take(np.flatnonzero(short)), entries=_PAIR_ENTRIES):
+    for block in PaddedBlocks(liked.take(np.flatnonzero(short)), entries=_PAIR_ENTRIES):
         keys = block.columns[:, :, None].astype(np.int64) * liked.n_columns
         keys = keys + block.columns[:, None, :]
         liking = block.gains > 0

@@ -15,7 +15,6 @@ from recommendations.core.parameters import History, Parameters, ScoreWeights
 from recommendations.core.ranking import catalogue_terms, confidence, hide, score_spread, top_k
 from recommendations.core.text import neighbour_vectors
 from recommendations.core.trending import popularity, trend
-from recommendations.core.variety import limit_topics, reserve
 from recommendations.core.weights import EVEN, Recency
 
 
@@ -26,7 +25,7 @@ class Model:
     item_factors: (n_items, k) float32, learned from actions; 0 for items that nobody touched.
     item_vectors: (n_items, k) float32, the same, and for untouched items those of their neighbours.
     touched: (n_items,) whether anybody acted on an item.
-    penalty, column_sums: what fold-in needs beside the factors.
+    penalty: what fold-in needs beside the factors.
     item_item: None where its share is 0. popularity, trend: (n_items,), for personal lists.
     trending: (n_items,), for the list of what is trending.
     """
@@ -36,7 +35,6 @@ class Model:
     item_vectors: FloatArray
     touched: BoolArray
     penalty: Penalty
-    column_sums: FloatArray
     item_item: ItemItem | None
     popularity: FloatArray
     trend: FloatArray
@@ -95,7 +93,6 @@ def learn(
         item_vectors=vectors,
         touched=touched,
         penalty=penalty,
-        column_sums=rows.column_sums(),
         item_item=item_item,
         popularity=popularity(Interactions.from_actions(actions, EVEN)),
         trend=trend(actions, at_s=at_s, half_life_s=parameters.score.trend_half_life_s),
@@ -109,7 +106,7 @@ def taste(model: Model, actions: Actions, users: IntArray) -> Iterator[tuple[Int
     share = parameters.score.item_item
     own = Interactions.from_actions(actions, parameters.fold_in).take(users)
     beside = item_item_rows(actions, parameters.item_item_fold_in).take(users)
-    fold_in = FoldIn(model.item_factors, model.penalty, column_sums=model.column_sums)
+    fold_in = FoldIn(model.item_factors, model.penalty)
     factors = model.item_factors[model.touched]
     for places in row_blocks(len(users), len(model.item_factors)):
         found = np.zeros((len(places), len(model.item_factors)), dtype=np.float32)
@@ -159,46 +156,27 @@ def combine(
 
 
 def lists(
-    model: Model,
-    actions: Actions,
-    users: IntArray,
-    k: int,
-    *,
-    topics: Interactions | None = None,
-    hidden: BoolArray | None = None,
+    model: Model, actions: Actions, users: IntArray, k: int
 ) -> Iterator[tuple[IntArray, IntArray]]:
     """Yield (places in users, (b, k) int32 best items, -1 for none) of everybody asked for.
 
-    topics: items by topics, for the cap. hidden: (n_items,) what is never listed, expired for one.
-    What a user ever acted on, dismissals included, is not listed. A user below the gate gets what is
-    trending. Items that nobody touched have the places that are kept for them, and no other.
+    What a user ever acted on, dismissals included, is not listed, and neither is what nobody touched.
+    A user below the gate gets what is trending.
     """
     parameters = model.parameters
     terms = catalogue_terms(model.popularity, model.trend, parameters.score)
     seen = Interactions.from_actions(actions, EVEN).take(users)
-    never = np.zeros(len(model.touched), dtype=bool) if hidden is None else hidden
-    wanted = k if topics is None or parameters.topic_share >= 1 else 3 * k
     for places, tastes in taste(model, actions, users):
-        counts, own = seen.lengths[places], seen.take(places)
+        counts = seen.lengths[places]
         scores = combine(tastes, counts, terms, parameters.score)
         scores[counts < parameters.personal_from] = model.trending
-        scores[:, never | ~model.touched] = -np.inf
-        hide(scores, own)
-        found = top_k(scores, wanted)[0]
-        if topics is not None and wanted > k:
-            most = max(1, round(k * parameters.topic_share))
-            found = limit_topics(found, topics, k, most=most)
-        if parameters.exploration > 0:
-            tastes[:, never | model.touched] = -np.inf
-            hide(tastes, own)
-            found = reserve(found, top_k(tastes, k)[0], share=parameters.exploration)
-        yield places, found
+        scores[:, ~model.touched] = -np.inf
+        hide(scores, seen.take(places))
+        yield places, top_k(scores, k)[0]
 
 
-def trending_list(model: Model, k: int, *, hidden: BoolArray | None = None) -> IntArray:
+def trending_list(model: Model, k: int) -> IntArray:
     """(k,) int32 what is trending, for somebody who is not known; -1 for places left empty."""
     scores = np.where(model.touched, model.trending, -np.inf).astype(np.float32)
-    if hidden is not None:
-        scores[hidden] = -np.inf
     listed: IntArray = top_k(scores[None, :], k)[0][0]
     return listed

@@ -54,8 +54,6 @@ class Parameters:
     trending_half_life_s: seconds, for the list of what is trending, which strangers get.
     score: weights of the parts of a personal list.
     personal_from: fewest items that a user must have acted on for a personal list.
-    exploration: share of the places of a personal list that untouched items get.
-    topic_share: the most that one topic may have of a list.
     """
 
     factors: int = 64
@@ -70,8 +68,6 @@ class Parameters:
     trending_half_life_s: float = 7 * DAY_S
     score: ScoreWeights = ScoreWeights()
     personal_from: int = 1
-    exploration: float = 0.0
-    topic_share: float = 1.0
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers, for storing."""

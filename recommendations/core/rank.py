@@ -17,7 +17,7 @@ from recommendations.core.arrays import IntArray
 from recommendations.core.model import learn, lists, trending_list
 from recommendations.core.parameters import Parameters
 from recommendations.core.replay import replays_for
-from recommendations.core.text import ItemText, tf_idf, topic_rows
+from recommendations.core.text import ItemText, tf_idf
 from recommendations.core.tsv import (
     MalformedFile,
     Numbering,
@@ -73,11 +73,11 @@ def rank(given: argparse.Namespace) -> None:
     users, items = Numbering(), Numbering()
     actions = at_present(read_actions(given.train, users, items), given)
     wanted = read_users(given.users)
-    features, topics = None, None
+    features = None
     if given.items is not None:
         texts = read_items(given.items)
         ordered = [texts.get(name, ItemText(text="")) for name in _all_names(items, texts)]
-        features, topics = tf_idf(ordered), topic_rows(ordered)
+        features = tf_idf(ordered)
         actions = replace(actions, n_items=len(items))
     log(f"{len(actions)} actions of {actions.n_users} users with {actions.n_items} items")
     named = [user for user in dict.fromkeys(wanted) if user in users]
@@ -86,7 +86,7 @@ def rank(given: argparse.Namespace) -> None:
     model = learn(actions, parameters, at_s=present_s(actions, given), features=features)
     log("learned")
     made: dict[str, IntArray] = {}
-    for places, found in lists(model, actions, rows, given.topk, topics=topics):
+    for places, found in lists(model, actions, rows, given.topk):
         made.update((named[place], listed) for place, listed in zip(places, found, strict=True))
     write_lists(given.out, wanted, made, trending_list(model, given.topk), items)
     log(f"ranked {len(made)} users, {len(wanted) - len(made)} more get what is trending")

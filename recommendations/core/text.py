@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -46,17 +46,6 @@ def tf_idf(texts: Sequence[ItemText]) -> Interactions:
     values = values / np.sqrt(squares)[counted.row_numbers]
     return Interactions.from_pairs(
         counted.row_numbers, counted.columns, values, shape=shape, cap=np.inf
-    )
-
-
-def topic_rows(texts: Sequence[ItemText]) -> Interactions:
-    """Items by topics, which are numbered in the order of their names."""
-    named = [sorted({topic.strip().lower() for topic in text.topics} - {""}) for text in texts]
-    numbers = {name: number for number, name in enumerate(sorted({*chain(*named)}))}
-    rows = np.repeat(np.arange(len(texts)), [len(own) for own in named])
-    columns = np.array([numbers[name] for name in chain(*named)], dtype=np.int64)
-    return Interactions.from_pairs(
-        rows, columns, np.ones(len(rows)), shape=(len(texts), len(numbers))
     )
 
 

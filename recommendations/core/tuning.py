@@ -204,8 +204,7 @@ class FactorTrials:
         if key not in self._trained:
             rows = self._rows[history]
             factors, penalty = train_factors(rows, parameters, epochs=_TUNING_EPOCHS)
-            fold_in = FoldIn(factors, penalty, column_sums=rows.column_sums())
-            self._trained[key] = (factors, fold_in)
+            self._trained[key] = (factors, FoldIn(factors, penalty))
         return self._trained[key]
 
 

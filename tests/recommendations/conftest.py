@@ -11,6 +11,7 @@ from django.test import Client
 from recommendations import queue, valkey
 from recommendations.processing import process
 from recommendations.tokens import issue
+from recommendations.valkey import server
 from scheduling.run import JobResult, Run
 
 WHEN = "2026-02-07T10:30:00Z"
@@ -21,7 +22,7 @@ Drain = Callable[..., JobResult]
 @pytest.fixture
 def redis() -> Iterator[Any]:
     """Redis with nothing of ours in it, before and after."""
-    redis = queue.connection()
+    redis = server()
     _clear(redis)
     yield redis
     _clear(redis)

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import django
 
@@ -36,7 +37,8 @@ def live() -> None:
             time.sleep(0.02)
 
 
-def main() -> None:
+def nursery(live: Callable[[], None]) -> None:
+    """Fork a process that lives so for each line that comes."""
     # The dead are many, and nobody asks after them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for _ in sys.stdin:
@@ -48,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    nursery(live)

@@ -55,7 +55,6 @@ def learned(vectors: FloatArray) -> LearnedVersion:
         item_vectors=vectors,
         touched=np.ones(len(vectors), dtype=bool),
         penalty=Penalty(unobserved=0.01, ridge=0.01),
-        column_sums=zeros,
         item_item=None,
         popularity=zeros,
         trend=zeros,

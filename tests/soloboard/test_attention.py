@@ -1,9 +1,11 @@
 from datetime import timedelta
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
+from recommendations.models import QuarantinedAction
 from scheduling.models import ScheduledJob, ScheduleRemoval
 from sites.models import MonitoredSite
 from soloboard.attention import notices
@@ -52,6 +54,15 @@ def test_schedule_that_qstash_has_not_forgotten_is_noticed() -> None:
     assert "The deleted schedule soloboard-gone is still at QStash. QStash is away." in texts()
 
 
+def test_actions_in_quarantine_are_noticed_where_they_can_be_put_back() -> None:
+    assert not [text for text in texts() if "quarantine" in text]
+    for number in range(2):
+        QuarantinedAction.objects.create(entry_id=str(number), raw=b"{", reason="No JSON.")
+    (found,) = (notice for notice in notices() if "quarantine" in notice.text)
+    assert found.text.startswith("2 actions in quarantine")
+    assert found.url == reverse("admin:recommendations_quarantinedaction_changelist")
+
+
 @pytest.mark.parametrize("count", [1, 30])
 def test_number_of_queries_is_fixed(
     count: int, django_assert_num_queries: DjangoAssertNumQueries
@@ -59,5 +70,5 @@ def test_number_of_queries_is_fixed(
     build_world()
     for number in range(count):
         site(f"Site {number}", timezone.now(), age=timedelta(hours=1), attempts=1)
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         list(notices())

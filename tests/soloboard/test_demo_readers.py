@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 from django.utils import timezone
 
-from recommendations import content, queue
+from recommendations import content, queue, valkey
 from recommendations.actions import read_action, rules
 from recommendations.models import ContentItem
 from scheduling.run import Run
@@ -38,4 +38,4 @@ def test_readers_read_while_the_magazine_is_there() -> None:
     assert simulate_readers(run).counts["actions"] >= 5
     assert queue.depth() - before >= 5
     assert ContentItem.objects.count() == len(ITEMS)
-    queue.connection().delete(queue.PENDING)
+    valkey.server().delete(queue.PENDING)

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from recommendations import queue
+from recommendations import queue, valkey
 from recommendations.models import UserAction
 from soloboard.pipeline import pipeline
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _no_queue() -> None:
-    queue.connection().delete(queue.PENDING)
+    valkey.server().delete(queue.PENDING)
 
 
 def act(number: int) -> None:
@@ -42,4 +42,4 @@ def test_board_shows_what_waits_and_what_was_stored_in_a_day(admin_client: Clien
     assert found is not None
     assert (found.waiting, found.stored, found.learned_at, found.version) == (1, 1, None, None)
     assert "Actions that wait" in admin_client.get("/").text
-    queue.connection().delete(queue.PENDING)
+    valkey.server().delete(queue.PENDING)

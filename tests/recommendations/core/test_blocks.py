@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommendations.core.blocks import padded_blocks
+from recommendations.core.blocks import PaddedBlocks
 from recommendations.core.interactions import Interactions
 
 
@@ -13,7 +13,7 @@ def test_blocks_hold_every_row_once_and_pad_with_nothing(lengths: list[int], ent
     matrix = Interactions.from_pairs(
         rows, columns, columns + 1.0, shape=(len(lengths), 21), cap=np.inf
     )
-    blocks = list(padded_blocks(matrix, entries=entries))
+    blocks = list(PaddedBlocks(matrix, entries=entries))
     found = np.zeros((len(lengths), 21))
     for block in blocks:
         assert block.columns.size <= entries or len(block.rows) == 1

@@ -12,21 +12,21 @@ def folded() -> tuple[FoldIn, Interactions]:
     matrix = Interactions.from_actions(random_log(users=300, items=200, n=6000), EVEN)
     factors = np.random.default_rng(0).standard_normal((matrix.n_columns, 32))
     penalty = Penalty.scaled(matrix)
-    return FoldIn(factors.astype(np.float32), penalty, column_sums=matrix.column_sums()), matrix
+    return FoldIn(factors.astype(np.float32), penalty), matrix
 
 
 def test_the_fast_way_is_near_the_exact_solution() -> None:
     fold_in, matrix = folded()
     fast, exact = fold_in.fast(matrix), fold_in.exact(matrix)
     errors = np.linalg.norm(fast - exact, axis=1) / np.linalg.norm(exact, axis=1)
-    assert np.median(errors) < 1e-3
-    assert np.quantile(errors, 0.99) < 1e-2
+    assert np.median(errors) < 1e-4
+    assert np.quantile(errors, 0.99) < 1e-3
 
 
 def test_more_steps_come_nearer() -> None:
     fold_in, matrix = folded()
     exact = fold_in.exact(matrix)
-    errors = [np.abs(fold_in.fast(matrix, steps=steps) - exact).max() for steps in (2, 8, 24)]
+    errors = [np.abs(fold_in.fast(matrix, steps=steps) - exact).max() for steps in (2, 4, 24)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-5
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recommendations.core.text import ItemText, neighbour_vectors, tf_idf, topic_rows
+from recommendations.core.text import ItemText, neighbour_vectors, tf_idf
 
 TEXTS = [
     ItemText(text="red enamel teapot", topics=["kitchen"]),
@@ -46,12 +46,5 @@ def test_where_nothing_was_touched_nothing_has_a_vector() -> None:
     assert not neighbour_vectors(tf_idf(TEXTS), FACTORS, np.zeros(6, dtype=bool)).any()
 
 
-def test_topics_are_numbered_by_name_whatever_their_case() -> None:
-    topics = topic_rows(TEXTS)
-    assert topics.n_columns == 2
-    assert topics.columns.tolist() == [1, 1, 0, 1]
-
-
 def test_no_items_have_no_features() -> None:
     assert len(tf_idf([])) == 0
-    assert len(topic_rows([])) == 0
