@@ -26,7 +26,7 @@ from tests.sites.scripted import Scripted
 LIMITS = Limits(concurrent=3, per_minute=40)
 ACCOUNT = "an-account-named-by-its-key"
 #: Half of it is the time of one fetch.
-TIME_S = 8.0
+TIME_S = 40.0
 
 
 class Limited(Scripted):
