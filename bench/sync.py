@@ -103,12 +103,12 @@ def query_count(url: str, count: int) -> list[str]:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    from sites.sync import CHUNK_SIZE
+    from sites.sync import WRITTEN_AT_ONCE
 
     add_sites(url, count)
     with CaptureQueriesContext(connection) as queries:
         sync_duration_s(count)
-    return [str(count), str(-(-count // CHUNK_SIZE)), str(len(queries))]
+    return [str(count), str(-(-count // WRITTEN_AT_ONCE)), str(len(queries))]
 
 
 # --- What it is measured against ------------------------------------------------------------------

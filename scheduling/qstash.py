@@ -210,6 +210,8 @@ def _job_message(job: ScheduledJob, message: Message) -> Any:
     options = _delivery_options(job)
     options["headers"] |= {TRIGGER_HEADER: str(JobRun.Trigger.MESSAGE)}
     own = json.loads(job.body) if job.body else {}
+    at_once = job.job.parallelism if job.job else None
+    flow_control = {"key": job.schedule_id, "parallelism": at_once} if at_once else None
     return {
         **options,
         "url": job.destination,
@@ -218,6 +220,7 @@ def _job_message(job: ScheduledJob, message: Message) -> Any:
         "content_type": "application/json",
         "deduplication_id": message.deduplication_id or None,
         "delay": message.delay_s or None,
+        "flow_control": flow_control,
     }
 
 

@@ -31,6 +31,8 @@ class Job:
         is skipped while the last one is going; messages that each have their own work are not.
     retry_delay_ms: QStash's expression for the wait before a retry, in milliseconds; "" for its own
         back-off.
+    parallelism: how many of its messages QStash delivers at the same time, all instances together;
+        None for as many as there are.
     timeout_s: seconds until QStash gives up waiting, and so the time a run may take.
     """
 
@@ -47,6 +49,7 @@ class Job:
     retry_delay_ms: str = ""
     timeout_s: int = 300
     concurrent: bool = False
+    parallelism: int | None = None
 
     @property
     def action(self) -> str | None:
@@ -126,6 +129,7 @@ def job(
     retry_delay_ms: str = "",
     timeout_s: int = 300,
     concurrent: bool = False,
+    parallelism: int | None = None,
 ) -> Callable[[JobFunction], JobFunction]:
     """Register a function as a job. The row in the database decides when it runs; this only
     proposes.
@@ -149,6 +153,7 @@ def job(
                 retry_delay_ms=retry_delay_ms,
                 timeout_s=timeout_s,
                 concurrent=concurrent,
+                parallelism=parallelism,
             )
         )
         return function

@@ -14,12 +14,14 @@ class Run:
     """What a job function is given.
 
     deadline: time.monotonic() by which it should have returned.
+    in_process: whether its caller wants all of it done here, and nothing left to messages.
     """
 
     id: int
     payload: Mapping[str, Any]
     deadline: float
     report: Report
+    in_process: bool = False
 
     @property
     def time_left_s(self) -> float:

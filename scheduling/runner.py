@@ -42,6 +42,7 @@ class Call:
     message_id, signature_id: of a QStash delivery, "" for every other caller.
     attempt: 1 for the first delivery of a message.
     report: told (done, total) while the job works, for a progress bar.
+    in_process: whether all of it is to be done here, and nothing left to messages.
     """
 
     trigger: JobRun.Trigger
@@ -52,6 +53,7 @@ class Call:
     schedule_id: str = ""
     attempt: int = 1
     report: Report = lambda done, total: None
+    in_process: bool = False
 
 
 class Ending(Enum):
@@ -225,6 +227,7 @@ def _execute(job: Job, call: Call, record: JobRun) -> Outcome:
         payload=call.payload,
         deadline=started + timeout_s * (1 - RESERVED_SHARE),
         report=call.report,
+        in_process=call.in_process,
     )
     logger.info(
         "Job %s: run %s starts (%s, attempt %s)", job.key, run.id, call.trigger, call.attempt

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from encryption.keyring import DecryptionFailed
+from sites.limits import turn_of
 from sites.models import STATE_OF_HEALTH, MonitoredSite
 from sites.outbound import Outbound
 from sites.platforms.base import (
@@ -123,6 +124,7 @@ async def _fetch(
         why = error.args[0] if error.args else error
         raise ConfigurationRefused(f"The settings of this site cannot be used: {why}") from error
     async with outbound.client(timeout_s=timeout_s) as client:
+        client.turn = turn_of(platform, request.options, request.credentials, client)
         return await platform.fetch(request, client)
 
 

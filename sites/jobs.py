@@ -6,8 +6,9 @@ from scheduling.models import JobRun
 from scheduling.registry import job, registry
 from scheduling.run import JobResult, Run
 from scheduling.sync import publish_payload
+from sites.chunks import SYNC_CHUNK
 from sites.selection import Selection
-from sites.sync import sync
+from sites.sync import sync, sync_chunk
 
 SYNC_SITES = "sync-sites"
 
@@ -24,6 +25,22 @@ SYNC_SITES = "sync-sites"
 )
 def sync_sites(run: Run) -> JobResult:
     return sync(run, Selection.from_payload(run.payload))
+
+
+@job(
+    SYNC_CHUNK,
+    name="SoloBoard Sync Chunk",
+    description="Sync some of the sites of a large sync, which sends a message for each chunk.",
+    path="cron/sync-chunk",
+    retry_delay_ms="10000",
+    # Short, because a process that is killed holds its sites until its run could have ended.
+    timeout_s=60,
+    concurrent=True,
+    # Each takes a thread of a web server, which has visitors too.
+    parallelism=4,
+)
+def sync_one_chunk(run: Run) -> JobResult:
+    return sync_chunk(run)
 
 
 def request_sync(sites: Sequence[str], trigger: JobRun.Trigger, *, caller: str) -> str:

@@ -1,21 +1,21 @@
-"""The sync: fetch the due sites, write what was found, hand on what the time did not suffice for."""
+"""The sync: fetch the due sites, write what was found, hand on what is too much for one call."""
 
-import dataclasses
-import json
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from django.db import connection, transaction
 from django.utils import timezone
 
-from scheduling.models import JobRun
+from scheduling.errors import RetryLater
 from scheduling.run import JobResult, Run
-from sites.attempts import Attempt
+from sites import chunks
+from sites.claims import claim
 from sites.fetching import Fetcher
-from sites.models import SyncLog
+from sites.models import MonitoredSite, SyncChunk, SyncLog
 from sites.selection import Selection
+from sites.writing import Counts, write
 
 logger = logging.getLogger(__name__)
 
@@ -23,131 +23,112 @@ T = TypeVar("T")
 
 #: Attempts are written together in this number, or after this time, so that a killed process loses
 #: little.
-CHUNK_SIZE = 500
-CHUNK_PERIOD_S = 10.0
+WRITTEN_AT_ONCE = 500
+WRITE_PERIOD_S = 10.0
+#: When sites of a chunk are being fetched by another run, its message comes again after this time.
+OTHERS_WORK_S = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What came of sites that were to be fetched. unreached: how many the time did not suffice for."""
+
+    counts: Counts
+    unreached: int
 
 
 def sync(run: Run, selection: Selection) -> JobResult:
-    """Sync the selected sites that are due, within the run's time.
+    """Sync the selected sites that are due: here, within the run's time, or as messages for each
+    chunk of them when they are many.
 
     What is not reached in time is named in the continuation and stays due, so that the next call by
-    schedule takes it up even when the continuation is lost.
+    schedule takes it up even when the continuation is lost. The same goes for a lost message.
     """
     started_at = timezone.now()
-    started = time.monotonic()
-    _close_left_open()
-    sites = list(selection.due(started_at).defer("last_snapshot").sealed())
-    log = SyncLog.objects.create(sites_total=len(sites), run_id=run.id)
-    with Fetcher(sites, deadline=run.deadline) as fetcher:
-        for chunk in _in_chunks(fetcher):
-            write(chunk, log)
-            run.report(log.sites_synced + log.sites_failed, log.sites_total)
-    log.sites_carried_over = log.sites_total - log.sites_synced - log.sites_failed
-    log.status = _status_of(log)
-    log.duration = round((time.monotonic() - started) * 1000)
-    log.save()
-    return _result(
-        log, dataclasses.replace(selection, started_at=selection.started_at or started_at)
-    )
+    SyncLog.close_left_open(started_at)
+    due = list(selection.due(started_at).values_list("pk", flat=True))
+    left: Sequence[SyncChunk] = []
+    if len(due) > chunks.CHUNK_SIZE and not run.in_process:
+        log = SyncLog.open(run.id, sites=len(due), started_at=started_at)
+        left = chunks.hand_out(log, due)
+        due = [site_id for chunk in left for site_id in chunk.site_ids]
+        sites = claim(due, run.id, attempted_before=started_at)
+        handed_on = log.sites_total - len(due)
+    else:
+        sites = claim(due, run.id, attempted_before=started_at)
+        log = SyncLog.open(run.id, sites=len(sites), started_at=started_at)
+        handed_on = 0
+    work = _work_off(sites, log, run)
+    log.finish(left)
+    rest = replace(selection, started_at=selection.started_at or started_at)
+    return _result(log, work, handed_on, rest)
 
 
-def write(chunk: list[Attempt], log: SyncLog) -> None:
-    """Write attempts and their history, and count them in the log: two statements, however many
-    sites.
+def sync_chunk(run: Run) -> JobResult:
+    """Sync what is left of one chunk, and with the last one close the log.
+
+    Nothing is left of it when the message comes a second time, or after a later sync has taken its
+    sites up.
     """
-    log.sites_synced += sum(attempt.is_success for attempt in chunk)
-    log.sites_failed += sum(not attempt.is_success for attempt in chunk)
-    log.errors |= {attempt.site.name: attempt.reason for attempt in chunk if not attempt.is_success}
-    rows = json.dumps([_row(attempt) for attempt in chunk])
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(WRITE_ATTEMPTS, [rows, log.pk])
-        log.save(update_fields=["sites_synced", "sites_failed", "errors"])
+    chunk = chunks.find_chunk(run.payload)
+    if chunk is None:
+        return JobResult(message="Nothing is left of this chunk", counts=_counts(0, Counts()))
+    log = chunk.log
+    sites = claim(chunk.site_ids, run.id, attempted_before=log.created_at)
+    work = _work_off(sites, log, run)
+    counts = _counts(len(sites), work.counts)
+    if work.unreached:
+        return JobResult(
+            message="Chunk stopped in time; the rest follows",
+            counts={**counts, "carried_over": work.unreached},
+            continuation=run.payload,
+        )
+    chunk_sites = MonitoredSite.objects.numbered(chunk.site_ids)
+    if chunk_sites.not_attempted_since(log.created_at).exists():
+        raise RetryLater("Another run is syncing sites of this chunk.", retry_after_s=OTHERS_WORK_S)
+    log.finish([chunk])
+    return JobResult(message="Chunk synced", counts=counts)
 
 
-#: Django's bulk_update builds a CASE for each column and row, which takes longer than the fetches.
-#: The rows are locked in the order of their ids, so that two writers at once cannot deadlock. A
-#: failure makes a site wait only if its settings are still those it failed with. The history follows
-#: from the update, so a site that was deleted meanwhile gets none.
-WRITE_ATTEMPTS = """
-WITH attempt AS MATERIALIZED (
-    SELECT r.*, r.snapshot_text::jsonb AS snapshot FROM monitored_sites
-    JOIN jsonb_to_recordset(%s::jsonb) AS r(
-        site_id bigint, settings_of timestamptz, made_at timestamptz, state text, reason text,
-        failures integer, not_before timestamptz, snapshot_text text
-    ) ON r.site_id = monitored_sites.id
-    ORDER BY monitored_sites.id FOR UPDATE OF monitored_sites
-), site AS (
-    UPDATE monitored_sites SET
-        state_since = CASE WHEN monitored_sites.state = attempt.state
-            THEN monitored_sites.state_since ELSE attempt.made_at END,
-        state = attempt.state,
-        state_reason = attempt.reason,
-        last_attempt_at = attempt.made_at,
-        failures = attempt.failures,
-        not_before = CASE WHEN monitored_sites.updated_at = attempt.settings_of
-            THEN attempt.not_before END,
-        last_sync_at = CASE WHEN attempt.snapshot IS NULL
-            THEN monitored_sites.last_sync_at ELSE attempt.made_at END,
-        last_snapshot = COALESCE(attempt.snapshot, monitored_sites.last_snapshot)
-    FROM attempt WHERE monitored_sites.id = attempt.site_id
-    RETURNING monitored_sites.id
-)
-INSERT INTO site_snapshots (site_id, sync_log_id, taken_at, state, reason, data)
-SELECT attempt.site_id, %s, attempt.made_at, attempt.state, attempt.reason, attempt.snapshot
-FROM attempt JOIN site ON site.id = attempt.site_id
-"""
+def _work_off(sites: Sequence[MonitoredSite], log: SyncLog, run: Run) -> Work:
+    counts, attempted = Counts(), 0
+    with Fetcher(sites, deadline=run.deadline) as fetcher:
+        for attempts in _in_groups(fetcher):
+            counts += write(attempts, log)
+            attempted += len(attempts)
+            run.report(attempted, len(sites))
+    return Work(counts=counts, unreached=len(sites) - attempted)
 
 
-def _row(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "site_id": attempt.site.pk,
-        "settings_of": attempt.site.updated_at.isoformat(),
-        "made_at": attempt.made_at.isoformat(),
-        "state": attempt.state,
-        "reason": attempt.reason,
-        "failures": attempt.failures,
-        "not_before": attempt.not_before and attempt.not_before.isoformat(),
-        "snapshot_text": attempt.snapshot,
-    }
-
-
-def _in_chunks(items: Iterable[T]) -> Iterator[list[T]]:
+def _in_groups(items: Iterable[T]) -> Iterator[list[T]]:
     """Group what comes in by number and by time."""
-    chunk: list[T] = []
+    group: list[T] = []
     began = time.monotonic()
     for item in items:
-        chunk.append(item)
-        if len(chunk) >= CHUNK_SIZE or time.monotonic() - began >= CHUNK_PERIOD_S:
-            yield chunk
-            chunk, began = [], time.monotonic()
-    if chunk:
-        yield chunk
+        group.append(item)
+        if len(group) >= WRITTEN_AT_ONCE or time.monotonic() - began >= WRITE_PERIOD_S:
+            yield group
+            group, began = [], time.monotonic()
+    if group:
+        yield group
 
 
-def _close_left_open() -> None:
-    """Close the logs of runs whose process died."""
-    dead = SyncLog.objects.filter(status=SyncLog.Status.RUNNING).exclude(
-        run__status=JobRun.Status.RUNNING
-    )
-    dead.update(status=SyncLog.Status.FAILED)
-
-
-def _status_of(log: SyncLog) -> SyncLog.Status:
-    if log.sites_failed == 0:
-        return SyncLog.Status.SUCCESS
-    return SyncLog.Status.PARTIAL if log.sites_synced else SyncLog.Status.FAILED
-
-
-def _result(log: SyncLog, selection: Selection) -> JobResult:
+def _result(log: SyncLog, work: Work, handed_on: int, rest: Selection) -> JobResult:
+    counts = _counts(log.sites_total, work.counts)
     logger.info(
-        "Sync %s: %s sites, %s synced, %s failed, %s carried over, %s ms",
-        log.pk, log.sites_total, log.sites_synced, log.sites_failed, log.sites_carried_over, log.duration,
-    )  # fmt: skip
-    counts = {"total": log.sites_total, "success": log.sites_synced, "failed": log.sites_failed}
-    if not log.sites_carried_over:
-        return JobResult(message="Site data sync completed", counts=counts)
-    return JobResult(
-        message="Site data sync stopped in time; the rest follows",
-        counts={**counts, "carried_over": log.sites_carried_over},
-        continuation=selection.to_payload(),
+        "Sync %s: %s, %s handed on, %s carried over", log.pk, counts, handed_on, work.unreached
     )
+    if handed_on:
+        counts["handed_on"] = handed_on
+    if work.unreached:
+        return JobResult(
+            message="Site data sync stopped in time; the rest follows",
+            counts={**counts, "carried_over": work.unreached},
+            continuation=rest.to_payload(),
+        )
+    done = "handed on in chunks" if handed_on else "completed"
+    return JobResult(message=f"Site data sync {done}", counts=counts)
+
+
+def _counts(total: int, counts: Counts) -> dict[str, int]:
+    return {"total": total, "success": counts.synced, "failed": counts.failed}

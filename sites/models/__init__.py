@@ -3,7 +3,7 @@
 from sites.models.history import SiteDay, SiteHour, SiteSnapshot
 from sites.models.incident import Incident, IncidentEvent
 from sites.models.site import STALE_AFTER, STATE_OF_HEALTH, MonitoredSite, MonitoredSiteQuerySet
-from sites.models.sync_log import SyncLog
+from sites.models.sync_log import SyncChunk, SyncLog
 
 __all__ = [
     "STALE_AFTER",
@@ -15,5 +15,6 @@ __all__ = [
     "SiteDay",
     "SiteHour",
     "SiteSnapshot",
+    "SyncChunk",
     "SyncLog",
 ]

@@ -1,18 +1,21 @@
 """The sites and business accounts that are watched."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 from django.utils import timezone
 
 from encryption.fields import EncryptedDictField
 from encryption.keyring import keyring
+from scheduling.models import JobRun
 from scheduling.validators import validate_timezone
 from sites.platforms import PLATFORMS, get_platform
 from sites.platforms.base import Health, Platform
@@ -28,9 +31,25 @@ class MonitoredSiteQuerySet(models.QuerySet["MonitoredSite"]):
         attempted_before: leaves out what has already been tried since then, in this run or in the
             one that it continues.
         """
-        waiting = Q(last_attempt_at=None) | Q(last_attempt_at__lt=attempted_before)
         allowed = Q(not_before=None) | Q(not_before__lte=now)
-        return self.filter(waiting, allowed, enabled=True).longest_waiting_first()
+        waiting = self.filter(allowed, enabled=True).not_attempted_since(attempted_before)
+        return waiting.unclaimed().longest_waiting_first()
+
+    def not_attempted_since(self, moment: datetime) -> Self:
+        return self.filter(Q(last_attempt_at=None) | Q(last_attempt_at__lt=moment))
+
+    def unclaimed(self) -> Self:
+        """Those that no run is fetching right now. A run that has ended or died holds nothing."""
+        alive = JobRun.objects.filter(
+            pk=OuterRef("claimed_by"),
+            status=JobRun.Status.RUNNING,
+            lease_expires_at__gt=timezone.now(),
+        )
+        return self.filter(~Exists(alive))
+
+    def numbered(self, ids: Sequence[int]) -> Self:
+        """Those with these ids, given as one array, for there may be tens of thousands."""
+        return self.filter(pk__in=RawSQL("SELECT unnest(%s::bigint[])", [list(ids)]))
 
     def longest_waiting_first(self) -> Self:
         return self.order_by(F("last_attempt_at").asc(nulls_first=True), "pk")
@@ -56,7 +75,7 @@ class MonitoredSiteQuerySet(models.QuerySet["MonitoredSite"]):
 class MonitoredSite(models.Model):
     """A site or business account that is fetched on schedule.
 
-    The fields from `state` on are written by sites/sync.py alone.
+    The fields from `state` on are written by sites/writing.py alone.
     """
 
     class State(models.TextChoices):
@@ -108,6 +127,10 @@ class MonitoredSite(models.Model):
     )
     not_before = models.DateTimeField(
         null=True, editable=False, help_text="Not fetched again before, after a failure."
+    )
+    # No foreign key: a run may be pruned, and an index would cost every fetch a write.
+    claimed_by = models.BigIntegerField(
+        null=True, editable=False, help_text="The run that is fetching it, or was when it died."
     )
 
     created_at = models.DateTimeField(auto_now_add=True)

@@ -11,8 +11,8 @@ import math
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -105,7 +105,12 @@ class Client:
 
     Connections are kept between the requests of one client, for paging, and never shared between
     two: the first request of a client always looks up, connects and shakes hands afresh.
+
+    turn: makes what is entered before each request and left after it; whoever must not ask too much
+        of a host waits there. It may raise what it likes.
     """
+
+    turn: Callable[[], AbstractAsyncContextManager[None]] = staticmethod(nullcontext)
 
     def __init__(self, rules: AddressRules, ssl_context: ssl.SSLContext, timeout_s: float) -> None:
         self._rules = rules
@@ -149,8 +154,25 @@ class Client:
         max_body_bytes: 0 leaves the body unread.
         Raises one of the OutboundError family.
         """
+        async with self.turn():
+            return await self._exchange(
+                method, parse_url(url), headers or {}, content,
+                follow_redirects=follow_redirects, timeout_s=timeout_s, max_body_bytes=max_body_bytes,
+            )  # fmt: skip
+
+    async def _exchange(
+        self,
+        method: str,
+        url: httpx2.URL,
+        headers: Mapping[str, str],
+        content: bytes,
+        *,
+        follow_redirects: bool,
+        timeout_s: float,
+        max_body_bytes: int,
+    ) -> Answer:
         timeout_s = min(timeout_s, self.left_s)
-        exchange = _Exchange(method, parse_url(url), headers or {}, content, timeout_s)
+        exchange = _Exchange(method, url, headers, content, timeout_s)
         started = time.perf_counter()
         with exchange.errors_in_words():
             async with asyncio.timeout(timeout_s):

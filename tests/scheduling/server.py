@@ -36,8 +36,17 @@ class Server:
 
 
 @contextmanager
-def running_server(directory: Path, **environment: str) -> Iterator[Server]:
-    """Serve tests/scheduling/application.py, on the test's own database unless told otherwise."""
+def running_server(
+    directory: Path,
+    *,
+    application: str = "tests.scheduling.application",
+    door: socket.socket | None = None,
+    **environment: str,
+) -> Iterator[Server]:
+    """Serve an application, on the test's own database unless told otherwise.
+
+    door: where to listen, for several servers that share it; a free port without.
+    """
     log = directory / "server.log"
     given = {
         "DATABASE_URL": database_url(),
@@ -46,12 +55,13 @@ def running_server(directory: Path, **environment: str) -> Iterator[Server]:
         "DEBUG": "false",
         **environment,
     }
-    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as output:
+    own_door = door.dup() if door else socket.create_server(("127.0.0.1", 0))
+    with own_door as listener, log.open("wb") as output:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         options = ["--bind", f"fd://{listener.fileno()}", "--no-control-socket"]
         options += ["--worker-class", "gthread", "--threads", "8", "--log-level", "warning"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", *options, "tests.scheduling.application"],
+            [sys.executable, "-m", "gunicorn", *options, application],
             cwd=PROJECT,
             env={**os.environ, **given},
             stdout=output,

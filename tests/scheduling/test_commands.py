@@ -158,7 +158,7 @@ class TestCheckQStash:
         call_command("init_qstash", stdout=StringIO())
         out = run("check_qstash")
         assert "✅ QStash client initialized successfully\n" in out
-        assert f"✅ Found {len(list(registry))} existing schedule(s)\n" in out
+        assert f"✅ Found {len(registry.scheduled)} existing schedule(s)\n" in out
 
     def test_each_wrong_setting_is_named_with_its_mend(
         self, settings: Settings, capsys: pytest.CaptureFixture[str]

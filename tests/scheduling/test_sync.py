@@ -254,7 +254,7 @@ def test_a_key_that_is_used_again_withdraws_the_removal(remote: QStash, settings
 
 def test_reconciling_twice_changes_nothing_the_second_time(remote: QStash) -> None:
     first = sync.reconcile()
-    assert first.create == [job.key for job in registry]
+    assert first.create == [job.key for job in registry.scheduled]
     created_at = remote.schedule.get("soloboard-sync-sites").created_at
     second = sync.reconcile()
     assert second.is_empty
@@ -309,7 +309,7 @@ def test_schedules_of_others_are_left_alone(remote: QStash) -> None:
 
 def test_a_plan_changes_nothing(remote: QStash) -> None:
     plan = sync.make_plan()
-    assert plan.create == [job.key for job in registry]
+    assert plan.create == [job.key for job in registry.scheduled]
     assert not ScheduledJob.objects.exists()
     assert remote.schedule.list() == []
 
@@ -379,6 +379,9 @@ def test_messages_of_a_job_are_published_at_once_and_never_twice(
     for message in sent:
         assert message.method == "POST"
         assert (message.headers or {})["Soloboard-Trigger"] == ["message"]
+        flow = message.flow_control
+        assert flow
+        assert (flow.key, flow.parallelism) == ("soloboard-tests-parts", 2)
         assert (message.not_before or 0) > begun_ms + 59_000
         remote.message.cancel(message.message_id)
 
@@ -392,7 +395,7 @@ def test_reconciling_makes_no_schedule_for_a_job_without_a_cadence(
 
 @pytest.fixture
 def unscheduled() -> Iterator[Job]:
-    job = Work().job(key="tests-parts", path="tests/parts", cron="")
+    job = Work().job(key="tests-parts", path="tests/parts", cron="", parallelism=2)
     registry.register(job)
     yield job
     registry.unregister(job.key)

@@ -1,10 +1,13 @@
 """Sites on a server of the test's own, and runs of the sync over them."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -21,6 +24,8 @@ from tests.sites.website import Website
 
 AddSite = Callable[..., MonitoredSite]
 RunSync = Callable[..., JobResult]
+AddScript = Callable[..., None]
+InThreads = Callable[..., None]
 
 
 @pytest.fixture
@@ -63,7 +68,9 @@ def run_sync() -> RunSync:
     ) -> JobResult:
         now = timezone.now()
         record = JobRun.objects.create(
-            job_key=SYNC_SITES, trigger=JobRun.Trigger.SCHEDULE, lease_expires_at=now
+            job_key=SYNC_SITES,
+            trigger=JobRun.Trigger.SCHEDULE,
+            lease_expires_at=now + timedelta(seconds=time_s + 30),
         )
         deadline = time.monotonic() + time_s
         try:
@@ -73,5 +80,31 @@ def run_sync() -> RunSync:
             )
         finally:
             record.close(status=JobRun.Status.SUCCEEDED)
+
+    return run
+
+
+@pytest.fixture
+def in_threads() -> InThreads:
+    """Run functions at the same instant, each on a connection of its own."""
+
+    def run(*works: Callable[[], object]) -> None:
+        together, errors = threading.Barrier(len(works)), []
+
+        def one(work: Callable[[], object]) -> None:
+            try:
+                together.wait()
+                work()
+            except Exception as error:
+                errors.append(error)
+            finally:
+                connections.close_all()
+
+        threads = [threading.Thread(target=one, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
 
     return run

@@ -135,7 +135,7 @@ def test_no_sites_are_a_success(run_sync: RunSync) -> None:
 def test_progress_is_reported_up_to_the_end(
     add_site: AddSite, run_sync: RunSync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync_module, "CHUNK_SIZE", 2)
+    monkeypatch.setattr(sync_module, "WRITTEN_AT_ONCE", 2)
     for number in range(5):
         add_site(f"site-{number}")
     told: list[tuple[int, int]] = []
@@ -252,13 +252,13 @@ async def at_once(request: FetchRequest, client: Client) -> Snapshot:
 def test_the_number_of_queries_depends_on_chunks_and_not_on_sites(
     script: Any, run_sync: RunSync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync_module, "CHUNK_PERIOD_S", 1000)
+    monkeypatch.setattr(sync_module, "WRITE_PERIOD_S", 1000)
     script(it=at_once)
     in_one_chunk = queries_of(run_sync, 20)
     assert queries_of(run_sync, 200) == in_one_chunk
-    monkeypatch.setattr(sync_module, "CHUNK_SIZE", 50)
+    monkeypatch.setattr(sync_module, "WRITTEN_AT_ONCE", 50)
     in_four_chunks = queries_of(run_sync, 200)
-    monkeypatch.setattr(sync_module, "CHUNK_SIZE", 20)
+    monkeypatch.setattr(sync_module, "WRITTEN_AT_ONCE", 20)
     in_ten_chunks = queries_of(run_sync, 200)
     per_chunk, rest = divmod(in_four_chunks - in_one_chunk, 3)
     assert rest == 0
@@ -269,7 +269,7 @@ def test_attempts_that_trickle_in_are_written_after_a_while(
     script: Any, run_sync: RunSync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that is killed loses no more than the last seconds."""
-    monkeypatch.setattr(sync_module, "CHUNK_PERIOD_S", 0)
+    monkeypatch.setattr(sync_module, "WRITE_PERIOD_S", 0)
     script(it=at_once)
     told: list[int] = []
     MonitoredSite.objects.bulk_create(

@@ -1,6 +1,7 @@
+import asyncio
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from scheduling.models import JobRun
 from scheduling.run import JobResult, Run
 from sites import sync as sync_module
 from sites.attempts import Attempt, State
+from sites.chunks import SYNC_CHUNK
 from sites.models import MonitoredSite, SiteSnapshot, SyncLog
 from sites.outbound import Client
 from sites.platforms.base import (
@@ -19,8 +21,9 @@ from sites.platforms.base import (
     Snapshot,
 )
 from sites.selection import Selection
-from sites.sync import write
-from tests.sites.conftest import AddSite, RunSync
+from sites.writing import write
+from tests.sites.conftest import AddSite, InThreads, RunSync
+from tests.sites.loopback import Answer, Request, http
 from tests.sites.website import Website, during
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -85,32 +88,66 @@ def test_a_site_deleted_in_mid_sync_leaves_nothing_behind(
     assert SiteSnapshot.objects.count() == 1
 
 
-def test_two_syncs_at_once_both_end_and_leave_one_consistent_state(
-    script: Any, run_sync: RunSync
-) -> None:
-    """No two should, but a run whose lease has ended may still be going."""
-    script(it=at_once)
+def test_two_syncs_at_once_share_the_sites(script: Any, in_threads: InThreads) -> None:
+    both_have_begun = threading.Event()
+
+    async def fetch(request: FetchRequest, client: Client) -> Snapshot:
+        await asyncio.get_running_loop().run_in_executor(None, both_have_begun.wait)
+        return await at_once(request, client)
+
+    script(it=fetch)
     MonitoredSite.objects.bulk_create(
         MonitoredSite(name=str(number), platform="scripted", options={"fetch": "it"})
         for number in range(300)
     )
     counts: list[Any] = []
 
-    def run() -> None:
-        counts.append(dict(run_sync_of(record).counts))
-        connections.close_all()
+    def watch() -> None:
+        while SyncLog.objects.count() < 2:
+            time.sleep(0.01)
+        both_have_begun.set()
 
-    record = JobRun.objects.create(
-        job_key="sync-sites", trigger="schedule", lease_expires_at=timezone.now()
+    in_threads(
+        *(lambda: counts.append(dict(run_sync_of(live_run()).counts)) for _ in range(2)), watch
     )
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert counts == [{"total": 300, "success": 300, "failed": 0}] * 2
-    assert SiteSnapshot.objects.count() == 600
-    assert MonitoredSite.objects.filter(state=State.UP, failures=0).count() == 300
+    assert sum(made["success"] for made in counts) == 300
+    assert all(made["total"] == made["success"] for made in counts)
+    assert SiteSnapshot.objects.count() == 300
+    assert MonitoredSite.objects.filter(state=State.UP, claimed_by=None).count() == 300
+
+
+def test_a_run_whose_sites_were_taken_over_leaves_them_and_counts_nothing(
+    add_site: AddSite, website: Website
+) -> None:
+    add_site("shop")
+    slow, quick = live_run(), live_run()
+
+    def take_over() -> None:
+        JobRun.objects.filter(pk=slow.pk).update(lease_expires_at=timezone.now())
+        assert dict(run_sync_of(quick).counts) == {"total": 1, "success": 1, "failed": 0}
+
+    meanwhile = during(take_over, status=500)
+
+    def page(request: Request) -> Answer:
+        website.pages["/shop"] = http("fine")
+        return meanwhile(request)
+
+    website.pages["/shop"] = page
+    assert dict(run_sync_of(slow).counts) == {"total": 1, "success": 0, "failed": 0}
+    assert MonitoredSite.objects.get().state == State.UP
+    assert SiteSnapshot.objects.count() == 1
+    logs = SyncLog.objects.values_list("sites_synced", "sites_failed", "sites_carried_over")
+    assert sorted(logs) == [(0, 0, 1), (1, 0, 0)]
+
+
+def live_run() -> JobRun:
+    """As a runner would open it; the constraint against two at once is of the job's key."""
+    return JobRun.objects.create(
+        job_key=SYNC_CHUNK,
+        concurrent=True,
+        trigger="message",
+        lease_expires_at=timezone.now() + timedelta(minutes=1),
+    )
 
 
 def run_sync_of(record: JobRun) -> JobResult:

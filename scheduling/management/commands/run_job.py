@@ -1,6 +1,7 @@
 import getpass
 import json
 from argparse import ArgumentParser
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -51,17 +52,13 @@ class Command(BaseCommand):
 
 
 def finish(job: Job, call: Call) -> Outcome:
-    """Run a job until nothing is left to hand on. Raises CommandError with the reason when it did
+    """Run a job here until nothing of it is left. Raises CommandError with the reason when it did
     not succeed.
     """
+    call = replace(call, in_process=True)
     outcome = run_job(job, call)
     while outcome.continuation is not None:
-        call = Call(
-            trigger=JobRun.Trigger.CONTINUATION,
-            caller=call.caller,
-            payload=outcome.continuation,
-            report=call.report,
-        )
+        call = replace(call, trigger=JobRun.Trigger.CONTINUATION, payload=outcome.continuation)
         outcome = run_job(job, call)
     if outcome.ending is Ending.SKIPPED:
         raise CommandError(str(outcome.answer and outcome.answer["message"]))
