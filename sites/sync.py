@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from scheduling.models import JobRun
 from scheduling.run import JobResult, Run
-from sites.attempts import Attempt
 from sites.fetching import Fetcher
+from sites.incidents import close_unwatched
 from sites.models import SyncLog
 from sites.selection import Selection
 from sites.writing import write
@@ -35,6 +35,7 @@ def sync(run: Run, selection: Selection) -> JobResult:
     started_at = timezone.now()
     started = time.monotonic()
     _close_left_open()
+    close_unwatched()
     sites = list(selection.due(started_at).defer("last_snapshot").sealed())
     log = SyncLog.objects.create(sites_total=len(sites), run_id=run.id)
     with Fetcher(sites, deadline=run.deadline) as fetcher:

@@ -1,37 +1,50 @@
 """Writing attempts: the sites, their history and the counts of the log, in one transaction."""
 
 import json
+from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
 
+from sites import incidents, network
 from sites.attempts import Attempt
-from sites.models import SyncLog
+from sites.models import MonitoredSite, SyncLog
+from sites.signals import sites_synced
 
 
 def write(chunk: list[Attempt], log: SyncLog) -> None:
-    """Write attempts and their history, and count them in the log: two statements, however many
-    sites.
+    """Write attempts, their history and their incidents, and count them in the log: a few
+    statements, however many sites.
+
+    Asks known-good hosts, before the transaction, when it looks as if our own network is away.
     """
+    verdict = network.judge(chunk)
+    chunk = list(verdict.attempts)
+    site_ids = [attempt.site.pk for attempt in chunk]
     log.sites_synced += sum(attempt.is_success for attempt in chunk)
     log.sites_failed += sum(not attempt.is_success for attempt in chunk)
     log.errors |= {attempt.site.name: attempt.reason for attempt in chunk if not attempt.is_success}
     rows = json.dumps([_row(attempt) for attempt in chunk])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WRITE_ATTEMPTS, [rows, log.pk])
+        incidents.follow(site_ids)
+        network.record(verdict)
         log.save(update_fields=["sites_synced", "sites_failed", "errors"])
+        announce = partial(sites_synced.send_robust, MonitoredSite, site_ids=site_ids)
+        transaction.on_commit(announce, robust=True)
 
 
 #: Django's bulk_update builds a CASE for each column and row, which takes longer than the fetches.
 #: The rows are locked in the order of their ids, so that two writers at once cannot deadlock. A
-#: failure makes a site wait only if its settings are still those it failed with. The history follows
+#: failure makes a site wait only if its settings are still those it failed with. An attempt that is
+#: neither good nor bad, because our own network was away, counts for nothing. The history follows
 #: from the update, so a site that was deleted meanwhile gets none.
 WRITE_ATTEMPTS = """
 WITH attempt AS MATERIALIZED (
     SELECT r.*, r.snapshot_text::jsonb AS snapshot FROM monitored_sites
     JOIN jsonb_to_recordset(%s::jsonb) AS r(
         site_id bigint, settings_of timestamptz, made_at timestamptz, state text, reason text,
-        failures integer, not_before timestamptz, snapshot_text text
+        good boolean, not_before timestamptz, snapshot_text text
     ) ON r.site_id = monitored_sites.id
     ORDER BY monitored_sites.id FOR UPDATE OF monitored_sites
 ), site AS (
@@ -41,7 +54,13 @@ WITH attempt AS MATERIALIZED (
         state = attempt.state,
         state_reason = attempt.reason,
         last_attempt_at = attempt.made_at,
-        failures = attempt.failures,
+        failures = CASE WHEN attempt.good THEN 0 WHEN NOT attempt.good
+            THEN monitored_sites.failures + 1 ELSE monitored_sites.failures END,
+        successes = CASE WHEN NOT attempt.good THEN 0 WHEN attempt.good
+            THEN monitored_sites.successes + 1 ELSE monitored_sites.successes END,
+        streak_since = CASE WHEN attempt.good AND monitored_sites.successes = 0
+            OR NOT attempt.good AND monitored_sites.failures = 0 OR monitored_sites.streak_since IS NULL
+            THEN attempt.made_at ELSE monitored_sites.streak_since END,
         not_before = CASE WHEN monitored_sites.updated_at = attempt.settings_of
             THEN attempt.not_before END,
         last_sync_at = CASE WHEN attempt.snapshot IS NULL
@@ -63,7 +82,7 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "made_at": attempt.made_at.isoformat(),
         "state": attempt.state,
         "reason": attempt.reason,
-        "failures": attempt.failures,
+        "good": attempt.is_success if attempt.counts else None,
         "not_before": attempt.not_before and attempt.not_before.isoformat(),
         "snapshot_text": attempt.snapshot,
     }
