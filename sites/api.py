@@ -3,6 +3,8 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
@@ -14,7 +16,7 @@ from encryption.keyring import DecryptionFailed
 from scheduling.models import JobRun
 from sites.configuration import clean_credentials, clean_options
 from sites.jobs import request_sync
-from sites.models import MonitoredSite, SyncLog
+from sites.models import Incident, IncidentEvent, MonitoredSite, SyncLog
 from sites.platforms import PLATFORMS
 
 
@@ -39,9 +41,9 @@ class MonitoredSiteSerializer(serializers.ModelSerializer):
     class Meta:
         model = MonitoredSite
         fields = [
-            "id", "name", "platform", "options", "credentials", "credential_names", "timezone", "enabled", "state",
-            "state_reason", "state_since", "last_attempt_at", "last_sync_at", "last_snapshot", "failures",
-            "not_before",
+            "id", "name", "platform", "options", "credentials", "credential_names", "timezone", "enabled",
+            "failures_to_open", "successes_to_close", "state", "state_reason", "state_since",
+            "last_attempt_at", "last_sync_at", "last_snapshot", "failures", "not_before",
         ]  # fmt: skip
         read_only_fields = [
             "state_reason", "state_since", "last_attempt_at", "last_sync_at", "last_snapshot", "failures",
@@ -96,12 +98,44 @@ class SyncLogSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
+class IncidentEventSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = IncidentEvent
+        fields = ["at", "kind", "state", "reason"]
+
+
+class IncidentSerializer(serializers.ModelSerializer):
+    """site: null for our own network. duration_s: so far, while it is open."""
+
+    site_name = serializers.CharField(source="site.name", default=None)
+    duration_s = serializers.SerializerMethodField()
+    events = IncidentEventSerializer(many=True)
+
+    class Meta:
+        model = Incident
+        fields = [
+            "id", "site", "site_name", "state", "reason", "opened_at", "closed_at", "duration_s", "events",
+        ]  # fmt: skip
+
+    def get_duration_s(self, incident: Incident) -> float:
+        return incident.duration(timezone.now()).total_seconds()
+
+
 class SiteCursor(CursorPagination):
     ordering = ("name", "pk")
 
 
 class SyncLogCursor(CursorPagination):
     ordering = ("-created_at", "-pk")
+
+
+class IncidentCursor(CursorPagination):
+    ordering = ("-opened_at", "-pk")
+
+
+class IncidentQuery(serializers.Serializer):
+    open = serializers.BooleanField(required=False, allow_null=True, default=None)
+    site = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
 
 
 class MonitoredSiteViewSet(viewsets.ModelViewSet):
@@ -127,6 +161,32 @@ class SyncLogViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     queryset = SyncLog.objects.all()
     serializer_class = SyncLogSerializer
     pagination_class = SyncLogCursor
+
+
+class IncidentViewSet(viewsets.ReadOnlyModelViewSet):
+    """Times in which a site failed, or our own network, the newest first."""
+
+    queryset = (
+        Incident.objects.select_related("site")
+        .only(*(field.name for field in Incident._meta.concrete_fields), "site__name")
+        .prefetch_related("events")
+    )
+    serializer_class = IncidentSerializer
+    pagination_class = IncidentCursor
+
+    @extend_schema(parameters=[IncidentQuery])
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
+
+    def get_queryset(self) -> QuerySet[Incident]:
+        query = IncidentQuery(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        incidents: QuerySet[Incident] = super().get_queryset()
+        if (site := query.validated_data.get("site")) is not None:
+            incidents = incidents.filter(site=site)
+        if (is_open := query.validated_data["open"]) is not None:
+            incidents = incidents.filter(closed_at__isnull=is_open)
+        return incidents
 
 
 def _readable_credentials(site: MonitoredSite) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """One attempt at one site: what came of it, and when the next one may be made."""
 
 import asyncio
+import dataclasses
 import json
 import logging
 import re
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo
 from encryption.keyring import DecryptionFailed
 from sites.limits import turn_of
 from sites.models import STATE_OF_HEALTH, MonitoredSite
-from sites.outbound import Outbound
+from sites.outbound import Client, Outbound
 from sites.platforms.base import (
     BadResponse,
     ConfigurationRefused,
@@ -53,6 +54,7 @@ class Attempt:
     """What one fetch came to, fit to be stored.
 
     snapshot: JSON; None when no measurement could be had, and `reason` then says why.
+    internet_answered: whether any host on the internet did; None when none was asked.
     """
 
     site: MonitoredSite
@@ -61,19 +63,28 @@ class Attempt:
     reason: str = ""
     snapshot: str | None = None
     retry_after_s: float | None = None
+    internet_answered: bool | None = None
 
     @property
     def is_success(self) -> bool:
         return self.state in GOOD_STATES
 
     @property
+    def counts(self) -> bool:
+        """Whether it says anything of the site, good or bad."""
+        return self.state != State.OFFLINE
+
+    @property
     def failures(self) -> int:
+        """In a row, this one included."""
+        if not self.counts:
+            return self.site.failures
         return 0 if self.is_success else self.site.failures + 1
 
     @property
     def not_before(self) -> datetime | None:
         """When the site may be tried again; None for at any time."""
-        if self.is_success:
+        if self.is_success or not self.counts:
             return None
         return self.made_at + max(self._backoff(), self._asked_wait())
 
@@ -92,10 +103,16 @@ async def attempt(site: MonitoredSite, outbound: Outbound, *, timeout_s: float) 
     """Fetch a site once. Whatever goes wrong becomes a state, so that one broken site never stops
     the rest.
     """
+    async with outbound.client(timeout_s=timeout_s) as client:
+        made = await _attempt(site, client, timeout_s)
+        return dataclasses.replace(made, internet_answered=client.internet_answered)
+
+
+async def _attempt(site: MonitoredSite, client: Client, timeout_s: float) -> Attempt:
     now = datetime.now(UTC)
     try:
         async with asyncio.timeout(timeout_s + CUT_OFF_GRACE_S):
-            return _measured(site, now, await _fetch(site, outbound, now, timeout_s))
+            return _measured(site, now, await _fetch(site, client, now))
     except PlatformError as error:
         return _failed(site, now, _state_of(error), str(error), error.retry_after_s)
     except TimeoutError:
@@ -108,9 +125,7 @@ async def attempt(site: MonitoredSite, outbound: Outbound, *, timeout_s: float) 
         return _failed(site, now, State.UNAVAILABLE, reason)
 
 
-async def _fetch(
-    site: MonitoredSite, outbound: Outbound, now: datetime, timeout_s: float
-) -> Snapshot:
+async def _fetch(site: MonitoredSite, client: Client, now: datetime) -> Snapshot:
     try:
         platform = site.fetcher
         request = FetchRequest(
@@ -123,9 +138,8 @@ async def _fetch(
         # A platform, a time zone or a key that was there when the site was saved, and is not now.
         why = error.args[0] if error.args else error
         raise ConfigurationRefused(f"The settings of this site cannot be used: {why}") from error
-    async with outbound.client(timeout_s=timeout_s) as client:
-        client.turn = turn_of(platform, request.options, request.credentials, client)
-        return await platform.fetch(request, client)
+    client.turn = turn_of(platform, request.options, request.credentials, client)
+    return await platform.fetch(request, client)
 
 
 def _measured(site: MonitoredSite, made_at: datetime, snapshot: Snapshot) -> Attempt:

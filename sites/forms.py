@@ -17,6 +17,7 @@ OPTION = "option_"
 CREDENTIAL = "credential_"
 #: The name of the button 'Test connection'.
 TRY = "_test"
+THRESHOLDS = ("failures_to_open", "successes_to_close")
 STORED = "Stored, and never shown again. Leave empty to keep it."
 UNREADABLE = (
     "What is stored needs a key that SOLOBOARD_SECRET_KEYS does not hold. "
@@ -37,12 +38,14 @@ class MonitoredSiteForm(forms.ModelForm):
 
     class Meta:
         model = MonitoredSite
-        fields = ("name", "timezone", "enabled")
+        fields = ("name", "timezone", "enabled", *THRESHOLDS)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, value in self.platform.options(self.instance.options).items():
             self.initial.setdefault(OPTION + name, value)
+        for name in THRESHOLDS:
+            self.fields[name].required = False
         self._stored = self._open_credentials()
         if not self.instance.has_credentials:
             del self.fields["forget_credentials"]
@@ -74,6 +77,10 @@ class MonitoredSiteForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         self.instance.platform = self.platform.key
+        for name in THRESHOLDS:
+            # An empty one stays as it is.
+            if cleaned.get(name) is None:
+                cleaned[name] = getattr(self.instance, name)
         options = self._take(OPTION, lambda: clean_options(self.platform, self._typed(OPTION)))
         if options is None:
             return cleaned

@@ -13,6 +13,7 @@ from scheduling.run import JobResult, Run
 from sites import chunks
 from sites.claims import claim
 from sites.fetching import Fetcher
+from sites.incidents import close_unwatched
 from sites.models import MonitoredSite, SyncChunk, SyncLog
 from sites.selection import Selection
 from sites.writing import Counts, write
@@ -46,6 +47,7 @@ def sync(run: Run, selection: Selection) -> JobResult:
     """
     started_at = timezone.now()
     SyncLog.close_left_open(started_at)
+    close_unwatched()
     due = list(selection.due(started_at).values_list("pk", flat=True))
     left: Sequence[SyncChunk] = []
     if len(due) > chunks.CHUNK_SIZE and not run.in_process:

@@ -2,10 +2,11 @@
 
 from rest_framework.routers import SimpleRouter
 
-from sites.api import MonitoredSiteViewSet, SyncLogViewSet
+from sites.api import IncidentViewSet, MonitoredSiteViewSet, SyncLogViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("sites", MonitoredSiteViewSet)
+router.register("incidents", IncidentViewSet)
 router.register("sync-logs", SyncLogViewSet)
 
 urlpatterns = router.urls

@@ -1,14 +1,17 @@
 """Writing attempts: the sites, their history and the counts of the log, in one transaction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
 
+from sites import incidents, network
 from sites.attempts import Attempt
-from sites.models import SyncLog
+from sites.models import MonitoredSite, SyncLog
+from sites.signals import sites_synced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,38 +26,52 @@ class Counts:
 
 
 def write(chunk: Sequence[Attempt], log: SyncLog) -> Counts:
-    """Write attempts and their history, and count them in the log: two statements, however many
-    sites.
+    """Write attempts, their history and their incidents, and count them in the log: a few
+    statements, however many sites.
 
-    A site that was deleted meanwhile, or that another run has claimed since this one's lease ended,
-    is left as it is and not counted.
+    Asks known-good hosts, before the transaction, when it looks as if our own network is away. A
+    site that was deleted meanwhile, or that another run has claimed since this one's lease ended, is
+    left as it is and not counted.
     """
-    rows = json.dumps([_row(attempt) for attempt in chunk])
+    verdict = network.judge(chunk)
+    rows = json.dumps([_row(attempt) for attempt in verdict.attempts])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WRITE_ATTEMPTS, [rows, log.pk])
-        site_ids = {site_id for (site_id,) in cursor.fetchall()}
-        written = [attempt for attempt in chunk if attempt.site.pk in site_ids]
-        failed = [attempt for attempt in written if not attempt.is_success]
-        counts = Counts(synced=len(written) - len(failed), failed=len(failed))
-        # Last, because every process that works on this log waits for its row.
-        log.count(
-            synced=counts.synced,
-            failed=counts.failed,
-            errors={attempt.site.name: attempt.reason for attempt in failed},
-        )
+        site_ids = [site_id for (site_id,) in cursor.fetchall()]
+        incidents.follow(site_ids)
+        network.record(verdict)
+        counts = _count(verdict.attempts, set(site_ids), log)
+        announce = partial(sites_synced.send_robust, MonitoredSite, site_ids=site_ids)
+        transaction.on_commit(announce, robust=True)
+    return counts
+
+
+def _count(attempts: Sequence[Attempt], site_ids: Container[int], log: SyncLog) -> Counts:
+    """Count what was written in the log: last, because every process that works on it waits for its
+    row.
+    """
+    written = [attempt for attempt in attempts if attempt.site.pk in site_ids]
+    failed = [attempt for attempt in written if not attempt.is_success]
+    counts = Counts(synced=len(written) - len(failed), failed=len(failed))
+    log.count(
+        synced=counts.synced,
+        failed=counts.failed,
+        errors={attempt.site.name: attempt.reason for attempt in failed},
+    )
     return counts
 
 
 #: Django's bulk_update builds a CASE for each column and row, which takes longer than the fetches.
 #: The rows are locked in the order of their ids, so that two writers at once cannot deadlock. A
-#: failure makes a site wait only if its settings are still those it failed with. The history follows
+#: failure makes a site wait only if its settings are still those it failed with. An attempt that is
+#: neither good nor bad, because our own network was away, counts for nothing. The history follows
 #: from the update, so a site that was deleted meanwhile gets none.
 WRITE_ATTEMPTS = """
 WITH attempt AS MATERIALIZED (
     SELECT r.*, r.snapshot_text::jsonb AS snapshot FROM monitored_sites
     JOIN jsonb_to_recordset(%s::jsonb) AS r(
         site_id bigint, claim bigint, settings_of timestamptz, made_at timestamptz, state text,
-        reason text, failures integer, not_before timestamptz, snapshot_text text
+        reason text, good boolean, not_before timestamptz, snapshot_text text
     ) ON r.site_id = monitored_sites.id
     WHERE monitored_sites.claimed_by IS NOT DISTINCT FROM r.claim
     ORDER BY monitored_sites.id FOR UPDATE OF monitored_sites
@@ -66,7 +83,13 @@ WITH attempt AS MATERIALIZED (
         state_reason = attempt.reason,
         last_attempt_at = attempt.made_at,
         claimed_by = NULL,
-        failures = attempt.failures,
+        failures = CASE WHEN attempt.good THEN 0 WHEN NOT attempt.good
+            THEN monitored_sites.failures + 1 ELSE monitored_sites.failures END,
+        successes = CASE WHEN NOT attempt.good THEN 0 WHEN attempt.good
+            THEN monitored_sites.successes + 1 ELSE monitored_sites.successes END,
+        streak_since = CASE WHEN attempt.good AND monitored_sites.successes = 0
+            OR NOT attempt.good AND monitored_sites.failures = 0 OR monitored_sites.streak_since IS NULL
+            THEN attempt.made_at ELSE monitored_sites.streak_since END,
         not_before = CASE WHEN monitored_sites.updated_at = attempt.settings_of
             THEN attempt.not_before END,
         last_sync_at = CASE WHEN attempt.snapshot IS NULL
@@ -90,7 +113,7 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "made_at": attempt.made_at.isoformat(),
         "state": attempt.state,
         "reason": attempt.reason,
-        "failures": attempt.failures,
+        "good": attempt.is_success if attempt.counts else None,
         "not_before": attempt.not_before and attempt.not_before.isoformat(),
         "snapshot_text": attempt.snapshot,
     }

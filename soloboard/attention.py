@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import Count
+from django.db.models import Count, Min, Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.timesince import timesince
 
 from recommendations.models import QuarantinedAction
 from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
 from sites.admin import KIND_OF_STATE
-from sites.models import STALE_AFTER, MonitoredSite
+from sites.models import STALE_AFTER, Incident, MonitoredSite
 
 State = MonitoredSite.State
 
@@ -31,6 +32,7 @@ class Notice:
 
 def notices() -> Iterator[Notice]:
     """Find everything that is not as it should be; the number of queries is fixed."""
+    yield from _incident_notices()
     yield from _site_notices()
     yield from _schedule_notices()
     failed = JobRun.objects.filter(
@@ -49,6 +51,25 @@ def notices() -> Iterator[Notice]:
             text=f"{_many(quarantined, 'action')} in quarantine: could not be read, and count for nobody",
             url=reverse("admin:recommendations_quarantinedaction_changelist"),
         )
+
+
+def _incident_notices() -> Iterator[Notice]:
+    url = reverse("admin:sites_incident_changelist") + "?open=yes"
+    of_sites = Q(site__isnull=False)
+    found = Incident.objects.filter(closed_at=None).aggregate(
+        count=Count("pk", filter=of_sites),
+        since=Min("opened_at", filter=of_sites),
+        away_since=Min("opened_at", filter=~of_sites),
+    )
+    if away_since := found["away_since"]:
+        text = (
+            f"Our own network has been away for {timesince(away_since)}; the sites may well be up"
+        )
+        yield Notice(kind="bad", text=text, url=url)
+    if count := found["count"]:
+        longest = "" if count == 1 else "the longest "
+        text = f"{_many(count, 'incident')}: open, {longest}for {timesince(found['since'])}"
+        yield Notice(kind="bad", text=text, url=url)
 
 
 def _site_notices() -> Iterator[Notice]:

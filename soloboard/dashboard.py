@@ -28,6 +28,7 @@ from sites.admin import KIND_OF_STATE
 from sites.admin import KIND_OF_STATUS as KIND_OF_SYNC
 from sites.models import MonitoredSite, SyncLog
 from sites.platforms.money import money, with_unit
+from soloboard.incidents import open_incidents
 from soloboard.pipeline import pipeline
 from soloboard.sparkline import Point, Sparkline, draw
 
@@ -71,6 +72,7 @@ def dashboard(request: HtmxRequest) -> HttpResponse:
     cards = site_cards()
     context = {
         "now": now,
+        "incidents": open_incidents(),
         "cards": cards,
         "summary": summary(cards),
         "last_sync": last_sync(),

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -34,6 +35,12 @@ ALIASES = {"NEXT_PUBLIC_APP_URL": "APP_URL"}
 
 #: How a kind of action may be called.
 KIND = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
+
+#: Of two vendors, so that neither's trouble looks like ours.
+NETWORK_PROBES = [
+    "https://www.gstatic.com/generate_204",
+    "https://cp.cloudflare.com/generate_204",
+]
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
@@ -74,6 +81,21 @@ def items(env: environ.Env, name: str, cast: Callable[[str], T], example: str) -
         return [cast(word) for word in words if word]
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}. Write it like {example}.") from error
+
+
+def network_probes(env: environ.Env) -> list[str]:
+    """Read the addresses that tell whether the internet is there; "-" is none."""
+    if env.ENVIRON.get("NETWORK_PROBES") == "-":
+        return []
+    return items(env, "NETWORK_PROBES", web_address, ",".join(NETWORK_PROBES)) or NETWORK_PROBES
+
+
+def web_address(word: str) -> str:
+    """Read the address of a page. Raises ValueError."""
+    address = urlsplit(word)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise ValueError(f"{word!r} is no address that starts with http:// or https://")
+    return word
 
 
 def weighted_kind(word: str) -> tuple[str, float]:

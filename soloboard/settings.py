@@ -7,7 +7,16 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
-from soloboard.env import database, items, log_file, read_environment, share, switch, weighted_kind
+from soloboard.env import (
+    database,
+    items,
+    log_file,
+    network_probes,
+    read_environment,
+    share,
+    switch,
+    weighted_kind,
+)
 
 # The matrices of recommendations are small, and the threads of OpenBLAS wait for each other longer than
 # they work as soon as something else runs beside them. Read when numpy is imported, which comes later.
@@ -44,6 +53,9 @@ ALLOWED_PRIVATE_NETWORKS = items(
 )
 #: Ports of public hosts that may be called beside 80 and 443.
 ALLOWED_PORTS: list[int] = items(env, "ALLOWED_PORTS", int, "8443,8080")
+#: Asked whether the internet is there when many sites fail at once: of two vendors, made for the
+#: purpose, with an empty answer. Empty: never asked.
+NETWORK_PROBES: list[str] = network_probes(env)
 
 #: What users may do with an item, and how much each says about taste; below 0 it says the opposite.
 ACTION_WEIGHTS: dict[str, float] = {

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
@@ -60,6 +60,19 @@ class MonitoredSiteQuerySet(models.QuerySet["MonitoredSite"]):
         unconfirmed = self.model.objects.synced_before(timezone.now() - STALE_AFTER)
         stale = Q(enabled=True, state__in=[state_of.UP, state_of.SLOW], pk__in=unconfirmed)
         return self.filter(stale) if state == state_of.STALE else self.filter(~stale, state=state)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the sites with all that is known of them.
+
+        Their rows are locked first and in order, as a sync does it. Deleting begins with what hangs
+        on them, and the two would wait for each other.
+        """
+        with transaction.atomic():
+            list(self.order_by("pk").select_for_update().values_list("pk"))
+            return super().delete()
+
+    # A manager gets the methods of its queryset, and `objects.delete()` must not delete everything.
+    delete.queryset_only = True  # type: ignore[attr-defined]
 
     def synced_before(self, moment: datetime) -> Self:
         return self.filter(Q(last_sync_at=None) | Q(last_sync_at__lt=moment))
@@ -124,6 +137,9 @@ class MonitoredSite(models.Model):
     )
     successes = models.PositiveIntegerField(
         default=0, editable=False, help_text="Good attempts in a row."
+    )
+    streak_since = models.DateTimeField(
+        null=True, editable=False, help_text="The first of these failed or good attempts in a row."
     )
     not_before = models.DateTimeField(
         null=True, editable=False, help_text="Not fetched again before, after a failure."
@@ -190,6 +206,11 @@ class MonitoredSite(models.Model):
         """
         untouched = self.get_deferred_fields()
         self.save(update_fields=[name for name in self.EDITABLE if name not in untouched])
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            list(MonitoredSite.objects.select_for_update().filter(pk=self.pk).values_list("pk"))
+            return super().delete(*args, **kwargs)
 
     @property
     def fetcher(self) -> Platform:

@@ -85,6 +85,11 @@ class AddressRules:
             )
 
 
+def is_public(address: Address) -> bool:
+    """Whether it is a host on the internet, and not one of a network of our own."""
+    return _special_use(_embedded_ipv4(address) or address) is None
+
+
 def _embedded_ipv4(address: Address) -> IPv4Address | None:
     """Return the IPv4 address that a router or the kernel would really send to."""
     if isinstance(address, IPv4Address):

@@ -21,7 +21,7 @@ from typing import Self
 import h11
 import httpx2
 
-from sites.outbound.addresses import AddressRules, Network, Resolver, resolve
+from sites.outbound.addresses import AddressRules, Network, Resolver, is_public, resolve
 from sites.outbound.connections import Connection, Origin, connect, speak
 from sites.outbound.errors import (
     BrokenAnswer,
@@ -117,6 +117,8 @@ class Client:
         self._ssl_context = ssl_context
         self._deadline_s = asyncio.get_running_loop().time() + timeout_s
         self._connections: list[Connection] = []
+        #: Whether any host on the internet has begun to answer; None while none was asked.
+        self.internet_answered: bool | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -195,13 +197,20 @@ class Client:
         )
 
     async def _send(self, exchange: "_Exchange") -> tuple[Connection, httpx2.Response]:
-        for connection in self._connections:
-            if connection.origin == exchange.origin and connection.is_idle:
-                break
-        else:
-            connection = await exchange.connect(self._rules, self._ssl_context)
-            self._connections.append(connection)
-        return connection, await exchange.send(connection)
+        answered = False
+        try:
+            for connection in self._connections:
+                if connection.origin == exchange.origin and connection.is_idle:
+                    break
+            else:
+                connection = await exchange.connect(self._rules, self._ssl_context)
+                self._connections.append(connection)
+            response = await exchange.send(connection)
+            answered = True
+        finally:
+            if exchange.asks_internet:
+                self.internet_answered = answered or bool(self.internet_answered)
+        return connection, response
 
 
 class _Exchange:
@@ -222,6 +231,7 @@ class _Exchange:
         self.timeout_s = timeout_s
         self.redirects = 0
         self.stage = ""
+        self.asks_internet = False
 
     @property
     def origin(self) -> Origin:
@@ -237,7 +247,13 @@ class _Exchange:
         if not self.timeout_s:
             raise TimeoutError  # Nothing is begun that could only be cut off.
         origin, started = self.origin, time.monotonic()
-        addresses = await rules.addresses(origin.host, origin.port)
+        self.asks_internet = True  # For all that is known of a name that does not resolve.
+        try:
+            addresses = await rules.addresses(origin.host, origin.port)
+        except RequestRefused:
+            self.asks_internet = False
+            raise
+        self.asks_internet = any(is_public(address) for address in addresses)
         self.stage = "connecting"
         left_s = self.timeout_s - (time.monotonic() - started)
         try:

@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from scheduling.models import JobRun, ScheduledJob
-from sites.models import MonitoredSite, SyncLog
+from sites.models import Incident, MonitoredSite, SyncLog
 from tests.browser.world import build_world
 
 WIDE, NARROW = 1280, 390
@@ -34,6 +34,10 @@ PAGES: dict[str, Callable[[], str]] = {
     "runs": lambda: "/admin/scheduling/jobrun/",
     "run": lambda: (
         f"/admin/scheduling/jobrun/{JobRun.objects.get(status=JobRun.Status.FAILED).pk}/change/"
+    ),
+    "incidents": lambda: "/admin/sites/incident/",
+    "incident": lambda: (
+        f"/admin/sites/incident/{Incident.objects.exclude(closed_at=None).get().pk}/change/"
     ),
     "syncs": lambda: "/admin/sites/synclog/",
     "embeddings": lambda: "/admin/recommendations/userembedding/",
@@ -73,6 +77,7 @@ def test_empty_dashboard_is_accessible_and_fits(page: Page) -> None:
         "/api/jobs",
         "/api/jobs/sync-sites",
         "/api/sites",
+        "/api/incidents",
         "/api/runs",
         "/api/sync-logs",
         "/api/cron/sync-sites",

@@ -10,7 +10,7 @@ from django.utils import timezone
 from scheduling.models import JobRun, ScheduledJob
 from scheduling.registry import registry
 from scheduling.sync import default_row
-from sites.models import MonitoredSite, SiteSnapshot, SyncLog
+from sites.models import Incident, IncidentEvent, MonitoredSite, SiteSnapshot, SyncLog
 from tests.recommendations.shop import build_shop, learn_version
 
 State = MonitoredSite.State
@@ -34,6 +34,7 @@ def build_world(now: datetime | None = None) -> None:
     """Write it into the database. now: aware; what has just happened happened then."""
     now = now or timezone.now()
     _sites(now)
+    _incidents(now)
     _schedules(now)
     _runs(now)
     build_shop()
@@ -65,6 +66,28 @@ def _sites(now: datetime) -> None:
     MonitoredSite.objects.create(
         name="Old landing page", platform="uptime", options={"url": "https://old.example"}, enabled=False
     )  # fmt: skip
+
+
+def _incidents(now: datetime) -> None:
+    incident("Inkwell API", now - 8 * STEP)
+    incident("Bookkeeping", now - 20 * STEP)
+    incident("A report with a very long name that somebody typed without thinking of narrow screens",
+             now - 96 * STEP)  # fmt: skip
+    incident("Paperboat", now - 60 * STEP, closed_at=now - 58 * STEP)
+
+
+def incident(name: str, opened_at: datetime, closed_at: datetime | None = None) -> Incident:
+    """An incident of a site, in the state that the site is in, with its timeline."""
+    row = MonitoredSite.objects.get(name=name)
+    state = State.DOWN if closed_at else row.state
+    kind = IncidentEvent.Kind
+    found = Incident.objects.create(
+        site=row, state=state, reason=row.state_reason, opened_at=opened_at, closed_at=closed_at
+    )
+    found.events.create(at=opened_at + STEP, kind=kind.OPENED, state=state, reason=row.state_reason)
+    if closed_at:
+        found.events.create(at=closed_at + STEP, kind=kind.CLOSED, state=State.UP)
+    return found
 
 
 def site(

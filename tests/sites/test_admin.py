@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from sites.models import MonitoredSite, SiteSnapshot, SyncLog
+from sites.models import Incident, MonitoredSite, SiteSnapshot, SyncLog
 from tests.sites.conftest import AddSite, RunSync
 from tests.sites.loopback import http
 from tests.sites.website import Website
@@ -208,3 +208,62 @@ def test_sync_logs_are_read_only(staff: Client) -> None:
     assert staff.post(change, {"status": "success"}).status_code == 403
     assert staff.get(reverse("admin:sites_synclog_add")).status_code == 403
     assert staff.post(reverse("admin:sites_synclog_delete", args=[log.pk])).status_code == 403
+
+
+# --- Incidents ------------------------------------------------------------------------------------
+
+INCIDENTS = reverse("admin:sites_incident_changelist")
+
+
+def test_incidents_show_site_state_duration_and_timeline_even_without_the_key_of_the_site(
+    staff: Client, settings: Settings
+) -> None:
+    site = MonitoredSite.objects.create(
+        name="Shop & more", platform="uptime", credentials={"token": SECRET}
+    )
+    now = timezone.now()
+    row = Incident.objects.create(
+        site=site, state="down", opened_at=now - timedelta(hours=3), closed_at=now
+    )
+    evil = "<script>alert(1)</script>"
+    row.events.create(at=now, kind="opened", state="down", reason=evil)
+    settings.SOLOBOARD_SECRET_KEYS = ["another-made-up-key-" * 2]
+    listed = html(staff, INCIDENTS)
+    assert "Shop &amp; more" in listed
+    assert "3\xa0hours" in listed
+    page = html(staff, reverse("admin:sites_incident_change", args=[row.pk]))
+    assert "<b>opened</b> down &lt;script&gt;" in page
+    assert evil not in page
+
+
+def test_incidents_are_filtered_by_whether_they_are_open(staff: Client, add_site: AddSite) -> None:
+    now = timezone.now()
+    Incident.objects.create(site=add_site("ended"), state="down", opened_at=now, closed_at=now)
+    Incident.objects.create(site=add_site("going"), state="down", opened_at=now)
+    Incident.objects.create(site=None, state="offline", opened_at=now)
+    still, over = html(staff, f"{INCIDENTS}?open=yes"), html(staff, f"{INCIDENTS}?open=no")
+    assert ("going" in still, "our own network" in still, "ended" in still) == (True, True, False)
+    assert ("going" in over, "ended" in over) == (False, True)
+
+
+def test_incidents_are_read_only(staff: Client) -> None:
+    row = Incident.objects.create(site=None, state="offline", opened_at=timezone.now())
+    assert staff.get(reverse("admin:sites_incident_add")).status_code == 403
+    assert staff.post(reverse("admin:sites_incident_delete", args=[row.pk])).status_code == 403
+    page = reverse("admin:sites_incident_change", args=[row.pk])
+    assert staff.post(page, {"state": "up"}).status_code == 403
+
+
+def test_the_form_sets_how_many_failures_and_successes_an_incident_takes(
+    staff: Client, add_site: AddSite
+) -> None:
+    site = add_site("shop", failures_to_open=4)
+    assert 'name="failures_to_open" value="4"' in html(staff, page_of(site))
+    data = {"name": "shop", "timezone": "UTC", "enabled": "on", "option_url": "https://a.example",
+            "option_method": "GET", "option_expected_status": "200", "option_keyword_must": "appear",
+            "option_slow_after_ms": "2000", "option_timeout_s": "10"}  # fmt: skip
+    staff.post(page_of(site), {**data, "failures_to_open": "7", "successes_to_close": ""})
+    site.refresh_from_db()
+    assert (site.failures_to_open, site.successes_to_close) == (7, 2)
+    answer = staff.post(page_of(site), {**data, "failures_to_open": "0"}).content.decode()
+    assert "greater than or equal to 1" in answer

@@ -1,13 +1,15 @@
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django import Settings
+from pytest_django.fixtures import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
-from sites.models import MonitoredSite, SyncLog
+from sites.models import Incident, MonitoredSite, SyncLog
 from tests.sites.conftest import AddSite, RunSync
 from tests.sites.loopback import http
 from tests.sites.website import Website
@@ -45,7 +47,9 @@ def refused_fields(answer: Any) -> dict[str, Any]:
     return fields
 
 
-@pytest.mark.parametrize("address", ["/api/sites", "/api/sites/1", "/api/sync-logs"])
+@pytest.mark.parametrize(
+    "address", ["/api/sites", "/api/sites/1", "/api/sync-logs", "/api/incidents"]
+)
 def test_only_staff_may_look(address: str) -> None:
     client = APIClient()
     assert client.get(address).status_code in (401, 403)
@@ -165,8 +169,9 @@ def test_an_edit_does_not_undo_what_a_sync_wrote_and_makes_the_site_due(
     site = add_site("shop")
     website.pages["/shop"] = http(status=500)
     run_sync()
-    answer = staff.patch(f"/api/sites/{site.pk}", {"enabled": False}).json()
-    assert (answer["enabled"], answer["state"], answer["not_before"]) == (False, "down", None)
+    answer = staff.patch(f"/api/sites/{site.pk}", {"timezone": "Asia/Tokyo"}).json()
+    assert (answer["timezone"], answer["state"]) == ("Asia/Tokyo", "down")
+    assert answer["not_before"] is None
     site.refresh_from_db()
     assert (site.failures, site.snapshots.count()) == (1, 1)
 
@@ -234,3 +239,86 @@ def test_sync_logs_are_listed_newest_first_and_read_only(staff: APIClient) -> No
     assert listed[0]["errors"] == {"shop": "is down"}
     assert staff.post("/api/sync-logs", {}).status_code == 405
     assert staff.delete(f"/api/sync-logs/{new.pk}").status_code == 405
+
+
+# --- Incidents ------------------------------------------------------------------------------------
+
+
+def incident(site: MonitoredSite | None, minute: int, **fields: Any) -> Incident:
+    opened_at = datetime(2026, 3, 4, 12, minute, tzinfo=UTC)
+    return Incident.objects.create(site=site, state="down", opened_at=opened_at, **fields)
+
+
+def test_incidents_are_listed_newest_first_with_duration_and_timeline(
+    staff: APIClient, add_site: AddSite
+) -> None:
+    site = add_site("shop")
+    old = incident(site, 0, closed_at=datetime(2026, 3, 4, 12, 45, tzinfo=UTC), reason="gone")
+    new = incident(None, 50)
+    old.events.create(at=old.opened_at, kind="opened", state="down", reason="gone")
+    first, second = staff.get("/api/incidents").json()["results"]
+    assert (first["id"], first["site"], first["site_name"]) == (new.pk, None, None)
+    assert first["duration_s"] > 0
+    assert second == {
+        "id": old.pk,
+        "site": site.pk,
+        "site_name": "shop",
+        "state": "down",
+        "reason": "gone",
+        "opened_at": "2026-03-04T12:00:00Z",
+        "closed_at": "2026-03-04T12:45:00Z",
+        "duration_s": 2700.0,
+        "events": [
+            {"at": "2026-03-04T12:00:00Z", "kind": "opened", "state": "down", "reason": "gone"}
+        ],
+    }
+    assert staff.get(f"/api/incidents/{old.pk}").json() == second
+
+
+def test_incidents_are_asked_for_by_site_and_by_whether_they_are_open(
+    staff: APIClient, add_site: AddSite
+) -> None:
+    shop, blog = add_site("shop"), add_site("blog")
+    ended = incident(shop, 0, closed_at=timezone.now())
+    going, other = incident(shop, 1), incident(blog, 2)
+
+    def ids(query: str) -> list[int]:
+        return [row["id"] for row in staff.get(f"/api/incidents?{query}").json()["results"]]
+
+    assert ids("open=true") == [other.pk, going.pk]
+    assert ids("open=false") == [ended.pk]
+    assert ids(f"site={shop.pk}") == [going.pk, ended.pk]
+    assert ids(f"site={shop.pk}&open=true") == [going.pk]
+    assert "open" in refused_fields(staff.get("/api/incidents?open=perhaps"))
+    assert "site" in refused_fields(staff.get("/api/incidents?site=shop"))
+
+
+def test_incidents_are_read_only(staff: APIClient, add_site: AddSite) -> None:
+    address = f"/api/incidents/{incident(add_site('shop'), 0).pk}"
+    answers = [staff.post("/api/incidents", {}), staff.patch(address, {}), staff.delete(address)]
+    assert [answer.status_code for answer in answers] == [405] * 3
+
+
+def test_the_number_of_queries_does_not_grow_with_the_incidents_nor_with_a_missing_key(
+    staff: APIClient, settings: Settings, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(30):
+        site = MonitoredSite.objects.create(
+            name=str(number), platform="uptime", credentials={"token": "made-up"}
+        )
+        incident(site, number).events.create(at=timezone.now(), kind="opened", state="down")
+    settings.SOLOBOARD_SECRET_KEYS = ["another-made-up-key-" * 2]
+    with django_assert_num_queries(2):
+        assert len(staff.get("/api/incidents").json()["results"]) == 30
+
+
+def test_how_many_failures_and_successes_it_takes_is_set_for_each_site(staff: APIClient) -> None:
+    site = add_figures(staff, failures_to_open=3)
+    assert (site["failures_to_open"], site["successes_to_close"]) == (3, 2)
+    address = f"/api/sites/{site['id']}"
+    assert staff.patch(address, {"successes_to_close": 5}).json()["successes_to_close"] == 5
+    assert MonitoredSite.objects.get().failures_to_open == 3
+    for value in (0, 101, "many"):
+        assert "failures_to_open" in refused_fields(
+            staff.patch(address, {"failures_to_open": value})
+        )

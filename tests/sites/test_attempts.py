@@ -39,7 +39,7 @@ from tests.sites.conftest import AddSite
 from tests.sites.website import Website
 
 NOW = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
-BAD_STATES = [state for state in State if state not in (State.UP, State.SLOW)]
+BAD_STATES = [state for state in State if state not in (State.UP, State.SLOW, State.OFFLINE)]
 
 
 def scripted_site(fetch: str = "it", **fields: Any) -> MonitoredSite:
@@ -108,6 +108,11 @@ def test_a_platform_can_lengthen_the_wait_and_not_shorten_it(
     assert wait_of(asked) >= wait_of(failed(failures))
     if math.isfinite(retry_after_s) and 3600 <= retry_after_s <= 6 * 3600:
         assert wait_of(asked) == timedelta(seconds=retry_after_s)
+
+
+def test_a_site_neither_waits_nor_counts_one_more_failure_because_our_network_was_away() -> None:
+    made = failed(3, State.OFFLINE, retry_after_s=60.0)
+    assert (made.is_success, made.failures, made.not_before) == (False, 3, None)
 
 
 @pytest.mark.parametrize("state", [State.UP, State.SLOW])

@@ -7,7 +7,8 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 
 from recommendations.models import QuarantinedAction
 from scheduling.models import ScheduledJob, ScheduleRemoval
-from sites.models import MonitoredSite
+from sites.incidents import close_unwatched
+from sites.models import Incident, MonitoredSite
 from soloboard.attention import notices
 from tests.browser.world import build_world, site
 
@@ -21,6 +22,7 @@ def texts() -> list[str]:
 def test_everything_that_is_wrong_is_named_once_and_in_order() -> None:
     build_world()
     assert texts() == [
+        "3 incidents: open, the longest for 1\xa0day",
         "1 site: down",
         "1 site: credentials refused",
         "1 site: needs your attention",
@@ -31,10 +33,31 @@ def test_everything_that_is_wrong_is_named_once_and_in_order() -> None:
     ]
 
 
+def test_one_incident_says_how_long_it_has_lasted() -> None:
+    opened_at = timezone.now() - timedelta(minutes=42)
+    row = MonitoredSite.objects.create(name="Site", platform="uptime")
+    Incident.objects.create(site=row, state="down", opened_at=opened_at)
+    Incident.objects.create(site=row, state="down", opened_at=opened_at, closed_at=timezone.now())
+    assert [notice.text for notice in notices() if "open=yes" in notice.url] == [
+        "1 incident: open, for 42\xa0minutes"
+    ]
+
+
+def test_a_network_of_our_own_that_is_away_comes_first() -> None:
+    build_world()
+    opened_at = timezone.now() - timedelta(minutes=42)
+    Incident.objects.create(site=None, state="offline", opened_at=opened_at)
+    assert texts()[0] == (
+        "Our own network has been away for 42\xa0minutes; the sites may well be up"
+    )
+    assert texts()[1].startswith("3 incidents")
+
+
 def test_disabled_site_needs_no_attention() -> None:
     build_world()
     MonitoredSite.objects.update(enabled=False)
-    assert not [text for text in texts() if "site" in text]
+    close_unwatched()
+    assert not [text for text in texts() if "site" in text or "incident" in text]
 
 
 def test_installation_in_order_has_nothing_to_say() -> None:
@@ -70,5 +93,5 @@ def test_number_of_queries_is_fixed(
     build_world()
     for number in range(count):
         site(f"Site {number}", timezone.now(), age=timedelta(hours=1), attempts=1)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         list(notices())

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import time_machine
@@ -8,8 +9,9 @@ from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from scheduling.models import ScheduledJob
-from sites.models import MonitoredSite, SiteSnapshot, SyncLog
+from sites.models import Incident, MonitoredSite, SiteSnapshot, SyncLog
 from soloboard.dashboard import POINTS, site_cards, sync_health
+from soloboard.incidents import SHOWN, open_incidents
 from tests.browser.world import build_world, site
 
 # WhiteNoise misses the folder of `collectstatic`, which tests do without.
@@ -68,9 +70,9 @@ def test_number_of_queries_does_not_grow_with_the_sites(
     build_world()
     for number in range(count):
         site(f"Site {number}", timezone.now(), attempts=3)
-    # Session, user; sites, their history; the last sync, two periods; actions, embeddings,
+    # Session, user; open incidents; sites, their history; the last sync, two periods; actions, embeddings,
     # the active version; schedules, their last runs.
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         assert staff.get("/").status_code == 200
 
 
@@ -149,6 +151,52 @@ def test_text_of_other_people_is_escaped(staff: Client) -> None:
     assert "<b>Site" not in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+# --- Incidents ------------------------------------------------------------------------------------
+
+
+def opened(row: MonitoredSite | None, minutes: int, **fields: Any) -> Incident:
+    opened_at = timezone.now() - timedelta(minutes=minutes)
+    return Incident.objects.create(site=row, opened_at=opened_at, **{"state": "down"} | fields)
+
+
+def test_open_incidents_are_lines_with_their_durations_that_of_our_network_first(
+    staff: Client,
+) -> None:
+    closed_at = timezone.now()
+    rows = [site(name, timezone.now()) for name in ("Older", "Newer", "Closed")]
+    opened(rows[1], 5, reason="<b>no</b> answer")
+    opened(rows[0], 61)
+    opened(rows[2], 600, closed_at=closed_at)
+    opened(None, 2, state="offline")
+    shown = open_incidents()
+    assert [str(entry.incident) for entry in shown.shown] == [
+        "our own network: our own network is away",
+        "Older: down",
+        "Newer: down",
+    ]
+    assert shown.more == 0
+    page = board(staff)
+    assert "Open incidents" in page
+    assert ">1\xa0hour, 1\xa0minute</time>" in page
+    assert "&lt;b&gt;no&lt;/b&gt; answer" in page
+
+
+def test_without_open_incidents_there_is_no_word_of_them(staff: Client) -> None:
+    opened(site("Site", timezone.now()), 600, closed_at=timezone.now())
+    assert "incident" not in board(staff)
+
+
+def test_of_many_incidents_a_few_are_shown_and_the_rest_counted(
+    staff: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(SHOWN + 3):
+        opened(MonitoredSite.objects.create(name=str(number), platform="uptime"), number)
+    with django_assert_num_queries(1):
+        shown = open_incidents()
+    assert (len(shown.shown), shown.more) == (SHOWN, 3)
+    assert "and 3 more" in board(staff)
 
 
 # --- Syncs and jobs -------------------------------------------------------------------------------

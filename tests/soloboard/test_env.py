@@ -101,6 +101,7 @@ def test_the_older_name_of_the_address_is_read_and_the_newer_one_wins(
         ("DEBUG", "maybe", "write true or false"),
         ("ALLOWED_PRIVATE_NETWORKS", "home", "192.168.1.0/24"),
         ("ALLOWED_PORTS", "http", "8443,8080"),
+        ("NETWORK_PROBES", "example.com", "starts with http"),
         ("ACTION_KINDS", "listen", "listen:1.5,skip:-0.5"),
         ("ACTION_KINDS", "Listen:1", "no kind of action"),
         ("ACTION_KINDS", "listen:nan", "not a number"),
@@ -125,6 +126,25 @@ def test_a_kind_of_action_comes_with_its_weight() -> None:
     assert env.weighted_kind("skip_ad-2:-0.5") == ("skip_ad-2", -0.5)
 
 
+@pytest.mark.parametrize(
+    ("value", "probes"),
+    [
+        ("", env.NETWORK_PROBES),
+        ("-", []),
+        (
+            "http://probe.example/, https://b.example",
+            ["http://probe.example/", "https://b.example"],
+        ),
+    ],
+)
+def test_hosts_that_are_always_there_have_a_default_and_may_be_none(
+    value: str, probes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {**COMPLETE, "NETWORK_PROBES": value}.items():
+        monkeypatch.setenv(name, text)
+    assert env.network_probes(env.read_environment(tmp_path)) == probes
+
+
 def test_production_settings_pass_the_deployment_check_without_a_word() -> None:
     done = manage("check", "--deploy", "--fail-level", "WARNING", **COMPLETE)
     assert done.returncode == 0, done.stderr
@@ -142,6 +162,7 @@ def test_every_setting_stands_in_the_example_file() -> None:
     example = (PROJECT / ".env.example").read_text()
     source = (PROJECT / "soloboard" / "settings.py").read_text()
     names = {*env.REQUIRED, "DEBUG", "LOG_FILE", "ALLOWED_HOSTS", "QSTASH_URL", "ALLOWED_PORTS"}
+    names |= {"NETWORK_PROBES"}
     names |= {
         "ACTION_KINDS",
         "QSTASH_SCHEDULE_PREFIX",
