@@ -128,7 +128,10 @@ def signs(tmp_path: Path) -> Signs:
 @contextmanager
 def running_calls(directory: Path, settings: Settings, **environment: str) -> Iterator[Calls]:
     """A client of a server of its own. In the end its answers and its log may hold no secret."""
-    with running_server(directory, door=None, **environment) as server, Calls(server.address) as calls:
+    with (
+        running_server(directory, door=None, **environment) as server,
+        Calls(server.address) as calls,
+    ):
         yield calls
     refuse_secrets(settings, server.log.read_text(), *(answer.text for answer in calls.answers))
 

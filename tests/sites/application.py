@@ -1,6 +1,7 @@
 """The product with chunks and leases small enough for a test, for servers that are killed.
 
-It leaves a sign in the directory SIGNS for each chunk that is being worked on. See test_fan_out.py.
+It leaves a sign in the directory SIGNS for each chunk of CHUNK_SIZE that is being worked on. See
+test_fan_out.py, which must not import it: what it changes would hold for all other tests.
 """
 
 import os
@@ -19,7 +20,6 @@ from scheduling.run import JobResult, Run  # noqa: E402
 from sites import chunks  # noqa: E402
 from sites.jobs import sync_one_chunk  # noqa: E402
 
-CHUNK_SIZE = 20
 TIMEOUT_S = 16
 LEASE_GRACE_S = 2
 
@@ -33,7 +33,7 @@ def with_sign(run: Run) -> JobResult:
         sign.unlink()
 
 
-chunks.CHUNK_SIZE = CHUNK_SIZE
+chunks.CHUNK_SIZE = int(os.environ["CHUNK_SIZE"])
 runner.LEASE_GRACE_S = LEASE_GRACE_S
 job = registry[chunks.SYNC_CHUNK]
 registry.unregister(job.key)

@@ -18,12 +18,12 @@ from sites.chunks import SYNC_CHUNK
 from sites.models import MonitoredSite, SiteSnapshot, SyncChunk, SyncLog
 from tests.qstash import running_qstash
 from tests.scheduling.server import Server, running_server
-from tests.sites.application import CHUNK_SIZE
 from tests.sites.loopback import Request, http
 from tests.sites.website import Website
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+CHUNK_SIZE = 20
 SITES = 300
 PATIENCE_S = 120
 
@@ -82,6 +82,7 @@ def start_servers(stack: ExitStack, directory: Path) -> dict[str, Server]:
                 ALLOWED_PRIVATE_NETWORKS="127.0.0.0/8",
                 SERVER_NAME=name,
                 SIGNS=str(signs),
+                CHUNK_SIZE=str(CHUNK_SIZE),
                 **qstash,
             )
         )

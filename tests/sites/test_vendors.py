@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django_redis import get_redis_connection
 from pytest_django import Settings
 
 from sites.models import MonitoredSite
@@ -131,6 +132,7 @@ def made(
 ) -> Iterator[tuple[str, Vendor, dict[str, str]]]:
     """The key of a platform, its vendor, and what an owner enters."""
     settings.ALLOWED_PRIVATE_NETWORKS = [LOOPBACK]
+    forget_used_limits()
     make_vendor, make_platform = MADE[request.param]
     vendor = make_vendor()
     with ExitStack() as stack:
@@ -138,6 +140,13 @@ def made(
         platform, form = make_platform(host.url("").removesuffix("/"))
         monkeypatch.setitem(PLATFORMS, request.param, platform)
         yield request.param, vendor, {"name": "Shop", "timezone": "UTC", "enabled": "on", **form}
+
+
+def forget_used_limits() -> None:
+    """The tests share their accounts, and some of these may be asked only a few times a minute."""
+    valkey = get_redis_connection("default")
+    for key in valkey.scan_iter("soloboard:limits:*"):
+        valkey.delete(key)
 
 
 def revoke(key: str, vendor: Any) -> None:
