@@ -3,8 +3,8 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -79,7 +79,7 @@ def all_options(platform: Platform) -> Iterator[dict[str, Any]]:
     yield _completed(platform, defaults)
     for name, field in platform.Options.base_fields.items():
         if isinstance(field, forms.ChoiceField):
-            for choice, _ in field.choices:
+            for choice, _ in cast("Iterable[tuple[str, str]]", field.choices):
                 yield _completed(platform, {**defaults, name: choice})
 
 
