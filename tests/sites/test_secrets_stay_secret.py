@@ -12,14 +12,16 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.management import call_command, get_commands
 from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
-from pytest_django import Settings
+from redis import Redis
 
+from sites.configuration import clean_credentials
 from sites.models import MonitoredSite, SiteSnapshot, SyncLog
 from sites.outbound import connections
 from sites.platforms import PLATFORMS
@@ -44,8 +46,17 @@ def told(request: Request) -> str:
 def as_json(request: Request) -> str:
     text = told(request)
     error = {"message": text, "code": text, "type": text, "title": text, "detail": text}
+    # Whoever asks for a token gets one, and what it was asked with.
+    token = {"access_token": one_line(request), "token_type": "Bearer", "expires_in": 3600}
     return json.dumps(
-        {"error": error, "errors": [error], "error_description": text, "visitors": text, text: text}
+        {
+            "error": error,
+            "errors": [error],
+            "error_description": text,
+            "visitors": text,
+            text: text,
+            **token,
+        }
     )
 
 
@@ -136,7 +147,7 @@ def plant_sites() -> list[str]:
                 name=f"{platform.key} {number}",
                 platform=platform.key,
                 options=options,
-                credentials=given,
+                credentials=clean_credentials(platform, options, given, {}),
                 failures_to_open=1,
                 successes_to_close=1,
             )
@@ -166,6 +177,22 @@ def tables() -> Iterator[tuple[str, str]]:
         for name in names:
             cursor.execute(f"SELECT row_to_json(t)::text FROM {name} AS t")  # noqa: S608 - quoted
             yield from ((f"table {name}", text) for (text,) in cursor.fetchall())
+
+
+def redis() -> Iterator[tuple[str, str]]:
+    """Every key of Redis with its value."""
+    client = Redis.from_url(settings.REDIS_URL, decode_responses=True, encoding_errors="replace")
+    readers: dict[str, Callable[[str], Any]] = {
+        "string": client.get,
+        "hash": client.hgetall,
+        "list": lambda key: client.lrange(key, 0, -1),
+        "set": client.smembers,
+        "zset": lambda key: client.zrange(key, 0, -1),
+        "stream": client.xrange,
+    }
+    yield "redis", ""
+    for key in client.scan_iter():
+        yield f"redis {key}", f"{key} {readers[str(client.type(key))](key)}"
 
 
 def pages(client: Client) -> Iterator[tuple[str, str]]:
@@ -253,7 +280,6 @@ def test_whatever_fails_in_whatever_way_shows_no_secret_anywhere(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    settings: Settings,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     secrets = plant_sites()
@@ -280,6 +306,7 @@ def test_whatever_fails_in_whatever_way_shows_no_secret_anywhere(
     assert_none_found(((record.name, record.getMessage()) for record in caplog.records), wanted)
     assert_none_found(iter([("the log", caplog.text)]), wanted)
     assert_none_found(tables(), wanted)
+    assert_none_found(redis(), wanted)
     assert_none_found(pages(staff), wanted)
     assert_none_found(api(staff), wanted)
     assert_none_found(exports(capsys), wanted)
@@ -305,7 +332,7 @@ def test_what_is_typed_is_not_shown_again_by_forms_answers_or_the_history_of_the
     added = staff.post(add, {**form, "name": "Shop"})
     assert added.status_code == 302, added.content.decode()
     site = MonitoredSite.objects.get()
-    assert site.credentials == given
+    assert site.credentials.keys() == given.keys()
     page = reverse("admin:sites_monitoredsite_change", args=[site.pk])
     renewed = credentials(platform)
     shown += [
