@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from sites.platforms.base import (
     PlatformUnavailable,
     Snapshot,
 )
+from sites.redaction import Redaction
 
 logger = logging.getLogger(__name__)
 
@@ -103,16 +105,23 @@ async def attempt(site: MonitoredSite, outbound: Outbound, *, timeout_s: float) 
     """Fetch a site once. Whatever goes wrong becomes a state, so that one broken site never stops
     the rest.
     """
+    redaction = _redaction_of(site)
     async with outbound.client(timeout_s=timeout_s) as client:
-        made = await _attempt(site, client, timeout_s)
-        return dataclasses.replace(made, internet_answered=client.internet_answered)
+        made = await _attempt(site, client, timeout_s, redaction)
+        return dataclasses.replace(
+            made,
+            reason=redaction.text(made.reason),
+            internet_answered=client.internet_answered,
+        )
 
 
-async def _attempt(site: MonitoredSite, client: Client, timeout_s: float) -> Attempt:
+async def _attempt(
+    site: MonitoredSite, client: Client, timeout_s: float, redaction: Redaction
+) -> Attempt:
     now = datetime.now(UTC)
     try:
         async with asyncio.timeout(timeout_s + CUT_OFF_GRACE_S):
-            return _measured(site, now, await _fetch(site, client, now))
+            return _measured(site, now, await _fetch(site, client, now), redaction)
     except PlatformError as error:
         return _failed(site, now, _state_of(error), str(error), error.retry_after_s)
     except TimeoutError:
@@ -120,7 +129,9 @@ async def _attempt(site: MonitoredSite, client: Client, timeout_s: float) -> Att
     except Exception as error:
         # Platforms are what other people add. A bug in one may cost its own sites their figures,
         # and no other site.
-        logger.exception("Site %s: platform %s has a bug", site.pk, site.platform)
+        details = redaction.text("".join(traceback.format_exception(error)))
+        # Not logger.exception, which would write the message of the exception as it is.
+        logger.error("Site %s: platform %s has a bug\n%s", site.pk, site.platform, details)  # noqa: TRY400
         reason = f"The code of this platform failed ({type(error).__name__}); the log says where."
         return _failed(site, now, State.UNAVAILABLE, reason)
 
@@ -142,13 +153,22 @@ async def _fetch(site: MonitoredSite, client: Client, now: datetime) -> Snapshot
     return await platform.fetch(request, client)
 
 
-def _measured(site: MonitoredSite, made_at: datetime, snapshot: Snapshot) -> Attempt:
+def _redaction_of(site: MonitoredSite) -> Redaction:
+    try:
+        return Redaction(site.open_credentials().values())
+    except DecryptionFailed:
+        return Redaction(())  # Nobody can quote what nobody can read; the fetch says why.
+
+
+def _measured(
+    site: MonitoredSite, made_at: datetime, snapshot: Snapshot, redaction: Redaction
+) -> Attempt:
     return Attempt(
         site=site,
         made_at=made_at,
         state=STATE_OF_HEALTH[snapshot.health],
         reason=storable_text(snapshot.reason),
-        snapshot=storable_json(snapshot.to_json()),
+        snapshot=storable_json(redaction.value(snapshot.to_json())),
     )
 
 

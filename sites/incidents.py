@@ -32,7 +32,9 @@ def follow(site_ids: list[int]) -> None:
 #: them at most.
 FOLLOW = r"""
 WITH site AS (
-    SELECT * FROM monitored_sites WHERE id = ANY(%s) AND state <> 'offline'
+    SELECT id, enabled, state, state_reason, last_attempt_at, streak_since, failures, successes,
+        failures_to_open, successes_to_close
+    FROM monitored_sites WHERE id = ANY(%s) AND state <> 'offline'
 ), opened AS (
     INSERT INTO incidents (site_id, state, reason, opened_at)
     SELECT id, state, state_reason, streak_since FROM site

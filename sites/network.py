@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 #: their time; one or two among many others are down by themselves.
 SUSPICIOUS = 3
 PROBE_TIMEOUT_S = 5.0
-AWAY = "Our own network is away: neither this site nor the hosts that are always there answered."
+AWAY = "Neither the sites nor the hosts that are always there answer."
+UNKNOWN = "Nothing is known of this site, because our own network is away."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def _is_silent(attempt: Attempt) -> bool:
 
 def _offline(attempt: Attempt) -> Attempt:
     return dataclasses.replace(
-        attempt, state=State.OFFLINE, reason=AWAY, snapshot=None, retry_after_s=None
+        attempt, state=State.OFFLINE, reason=UNKNOWN, snapshot=None, retry_after_s=None
     )
 
 

@@ -46,7 +46,8 @@ ORDER = (
     State.NEW,
     State.UP,
 )
-GOOD = (State.UP, State.SLOW)
+#: No failures of the site: nothing is known of it while our own network is away.
+NOT_FAILED = (State.UP, State.SLOW, State.OFFLINE)
 #: A site is synced every quarter of an hour; its age is shown in whole minutes.
 FRESH_MINUTES = 15
 #: Of each site; a day at four syncs an hour.
@@ -217,7 +218,7 @@ GROUP BY site.id
 
 def _history() -> dict[int, list[Measured]]:
     with connection.cursor() as cursor:
-        cursor.execute(HISTORY, [list(GOOD), POINTS])
+        cursor.execute(HISTORY, [list(NOT_FAILED), POINTS])
         return {
             site_id: [Measured(*attempt) for attempt in json.loads(attempts)]
             for site_id, attempts in cursor

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from sites import network
 from sites.attempts import Attempt, State, attempt
 from sites.models import Incident, IncidentEvent, MonitoredSite, SiteSnapshot, SyncLog
-from sites.network import AWAY
+from sites.network import AWAY, UNKNOWN
 from sites.outbound import Outbound
 from sites.writing import write
 from tests.sites.conftest import AddSite, RunSync
@@ -97,7 +97,7 @@ def test_many_sites_and_the_known_good_hosts_away_are_one_incident_of_our_own_ne
     assert incident.opened_at == first.taken_at
     assert str(incident) == "our own network: our own network is away"
     for site in MonitoredSite.objects.all():
-        assert (site.state, site.state_reason) == (State.OFFLINE, AWAY)
+        assert (site.state, site.state_reason) == (State.OFFLINE, UNKNOWN)
         assert (site.failures, site.not_before, site.last_snapshot) == (0, None, None)
         assert site.last_sync_at is None
     assert set(SiteSnapshot.objects.values_list("state", "data")) == {(State.OFFLINE, None)}

@@ -144,6 +144,15 @@ def test_failed_attempts_are_gaps_in_the_course() -> None:
     )
 
 
+def test_attempts_while_our_own_network_was_away_are_gaps_and_no_failures() -> None:
+    site("Site", NOW, state=State.OFFLINE, failures_from=90)
+    (card,) = site_cards()
+    course = card.figures[0].course
+    assert course is not None
+    assert course.failures == ""
+    assert SiteSnapshot.objects.filter(data__isnull=True).count() == 6
+
+
 def test_text_of_other_people_is_escaped(staff: Client) -> None:
     reason = "<script>alert(1)</script>"
     site("<b>Site</b>", timezone.now(), state=State.DOWN, reason=reason)
