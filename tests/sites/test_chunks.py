@@ -6,6 +6,7 @@ import json
 import random
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -454,3 +455,14 @@ def test_all_chunks_twice_at_the_same_instant_are_one_sync(
     assert (log.status, counts_of(log)) == (SyncLog.Status.SUCCESS, (25, 25, 0, 0))
     assert SiteSnapshot.objects.count() == 25
     assert not MonitoredSite.objects.exclude(claimed_by=None).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_finish_at_the_same_instant_one_closes_the_log(in_threads: InThreads) -> None:
+    for _ in range(30):
+        log = SyncLog.objects.create()
+        parts = [SyncChunk.objects.create(log=log, number=number, site_ids=[]) for number in (0, 1)]
+        in_threads(*(partial(log.finish, [part]) for part in parts))
+        log.refresh_from_db()
+        assert log.status == SyncLog.Status.SUCCESS
+        assert not log.chunks.exists()
