@@ -1,8 +1,10 @@
 """How long a sync takes, against what is possible and against what is usual.
 
 .venv/bin/python bench/sync.py [--sites 2000] [--rounds 5]
+.venv/bin/python bench/sync.py --fan-out [--sites 20000]
 
-All sites lie on one loopback server that answers each request after 100 ms.
+All sites lie on one loopback server that answers each request after 100 ms. With --fan-out they are
+synced over two app processes and the QStash server, and one of the two is killed half-way.
 """
 
 import argparse
@@ -19,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import httpx2
 
+from bench.fan_out import measure_fan_out
 from bench.figures import interleaved, print_table, spread
 from bench.servers import board, slow_server
 
@@ -35,12 +38,18 @@ Fetch = Callable[[], Awaitable[object]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sites", type=int, default=2000)
+    parser.add_argument("--sites", type=int, help="2000 without; 20000 with --fan-out")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fan-out", action="store_true", help="over two processes, one killed")
     given = parser.parse_args()
-    with board(), slow_server(LATENCY_MS) as url:
+    with board(redis=given.fan_out), slow_server(LATENCY_MS) as url:
         logging.disable(logging.INFO)
-        measure(url, given.sites, given.rounds)
+        if given.fan_out:
+            sites = given.sites or 20_000
+            add_sites(url, sites)
+            measure_fan_out(sites)
+        else:
+            measure(url, given.sites or 2000, given.rounds)
 
 
 def measure(url: str, sites: int, rounds: int) -> None:
@@ -92,7 +101,8 @@ def sync_duration_s(count: int) -> float:
     from sites.jobs import SYNC_SITES
 
     started = time.perf_counter()
-    outcome = run_job(registry[SYNC_SITES], Call(trigger=JobRun.Trigger.COMMAND))
+    call = Call(trigger=JobRun.Trigger.COMMAND, in_process=True)
+    outcome = run_job(registry[SYNC_SITES], call)
     took_s = time.perf_counter() - started
     if outcome.answer is None or outcome.answer["result"]["success"] != count:
         raise RuntimeError(f"Not all sites were synced: {outcome}")

@@ -33,8 +33,9 @@ def sync_sites(run: Run) -> JobResult:
     description="Sync some of the sites of a large sync, which sends a message for each chunk.",
     path="cron/sync-chunk",
     retry_delay_ms="10000",
-    # Short, because a process that is killed holds its sites until its run could have ended.
-    timeout_s=60,
+    # Short, because a process that is killed holds its sites until its run could have ended; and
+    # long enough for the most patient site, whose fetch has less than half of it.
+    timeout_s=70,
     concurrent=True,
     # Each takes a thread of a web server, which has visitors too.
     parallelism=4,

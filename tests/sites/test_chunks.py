@@ -3,11 +3,14 @@ by the test as it likes.
 """
 
 import json
+import random
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -133,7 +136,7 @@ def test_many_sites_become_messages_and_the_answer_says_so(
         headers = {name.lower(): value for name, value in message["headers"].items()}
         assert message["destination"] == f"{settings.APP_URL}/api/cron/sync-chunk"
         assert headers["upstash-method"] == "POST"
-        assert headers["upstash-timeout"] == "60s"
+        assert headers["upstash-timeout"] == "70s"
         assert headers["upstash-flow-control-value"] == "parallelism=4"
         ids.add(headers["upstash-deduplication-id"])
     assert len(ids) == CHUNKS
@@ -355,6 +358,47 @@ def test_a_message_that_names_no_chunk_is_refused(payload: dict[str, Any]) -> No
     assert "'log' and 'chunk'" in outcome.error
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_happens_to_the_messages_all_logs_add_up_and_no_site_is_lost(
+    messages: Messages, seed: int
+) -> None:
+    """Runs, messages in any order and number, processes that die with claims in their hands."""
+    luck = random.Random(seed)  # noqa: S311 - not a secret
+    MonitoredSite.objects.filter(name__in=["it-3", "it-11"]).update(options={"fetch": "bad"})
+    sync()
+    for _ in range(40):
+        happening = luck.choice(["deliver"] * 6 + ["die", "sync", "time passes"])
+        if happening == "deliver":
+            messages.deliver(luck.choice(messages.payloads))
+        elif happening == "die":
+            die_with(luck.sample(list(MonitoredSite.objects.values_list("pk", flat=True)), 7))
+        elif happening == "sync":
+            sync()
+        else:
+            logs = SyncLog.objects.filter(
+                pk=luck.choice(SyncLog.objects.values_list("pk", flat=True))
+            )
+            logs.update(created_at=F("created_at") - timedelta(minutes=15))
+        for log in SyncLog.objects.all():
+            counts_of(log)
+    MonitoredSite.objects.update(not_before=None)
+    sent = len(messages.payloads)
+    sync()
+    last = SyncLog.objects.latest("pk")
+    for payload in messages.payloads[sent:]:
+        messages.deliver(payload)
+    assert counts_of(last) == (25, 23, 2, 0)
+    assert last.status == SyncLog.Status.PARTIAL
+
+
+def die_with(site_ids: list[int]) -> None:
+    """Leave what a process leaves that was killed so long ago that its lease has ended."""
+    dead = JobRun.objects.create(
+        job_key=SYNC_CHUNK, trigger="message", concurrent=True, lease_expires_at=timezone.now()
+    )
+    MonitoredSite.objects.filter(pk__in=site_ids).update(claimed_by=dead.pk)
+
+
 # --- The log --------------------------------------------------------------------------------------
 
 
@@ -411,3 +455,14 @@ def test_all_chunks_twice_at_the_same_instant_are_one_sync(
     assert (log.status, counts_of(log)) == (SyncLog.Status.SUCCESS, (25, 25, 0, 0))
     assert SiteSnapshot.objects.count() == 25
     assert not MonitoredSite.objects.exclude(claimed_by=None).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_finish_at_the_same_instant_one_closes_the_log(in_threads: InThreads) -> None:
+    for _ in range(30):
+        log = SyncLog.objects.create()
+        parts = [SyncChunk.objects.create(log=log, number=number, site_ids=[]) for number in (0, 1)]
+        in_threads(*(partial(log.finish, [part]) for part in parts))
+        log.refresh_from_db()
+        assert log.status == SyncLog.Status.SUCCESS
+        assert not log.chunks.exists()
