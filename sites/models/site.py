@@ -56,7 +56,7 @@ class MonitoredSiteQuerySet(models.QuerySet["MonitoredSite"]):
 class MonitoredSite(models.Model):
     """A site or business account that is fetched on schedule.
 
-    The fields from `state` on are written by sites/sync.py alone.
+    The fields from `state` on are written by sites/writing.py alone.
     """
 
     class State(models.TextChoices):

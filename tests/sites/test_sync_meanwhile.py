@@ -19,7 +19,7 @@ from sites.platforms.base import (
     Snapshot,
 )
 from sites.selection import Selection
-from sites.sync import write
+from sites.writing import write
 from tests.sites.conftest import AddSite, RunSync
 from tests.sites.website import Website, during
 
