@@ -6,10 +6,12 @@ from scheduling.models import JobRun
 from scheduling.registry import job, registry
 from scheduling.run import JobResult, Run
 from scheduling.sync import publish_payload
+from sites.history.upkeep import keep_up
 from sites.selection import Selection
 from sites.sync import sync
 
 SYNC_SITES = "sync-sites"
+ROLL_UP_HISTORY = "roll-up-history"
 
 
 @job(
@@ -24,6 +26,18 @@ SYNC_SITES = "sync-sites"
 )
 def sync_sites(run: Run) -> JobResult:
     return sync(run, Selection.from_payload(run.payload))
+
+
+@job(
+    ROLL_UP_HISTORY,
+    name="History roll-up",
+    description="Turn what the syncs found into hours and days, and remove what is old.",
+    path="cron/roll-up-history",
+    cron="7 * * * *",
+    timeout_s=300,
+)
+def roll_up_history(run: Run) -> JobResult:
+    return keep_up(run)
 
 
 def request_sync(sites: Sequence[str], trigger: JobRun.Trigger, *, caller: str) -> str:

@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from scheduling.models import JobRun
 from scheduling.run import JobResult, Run
-from sites.attempts import Attempt
 from sites.fetching import Fetcher
 from sites.models import SyncLog
 from sites.selection import Selection

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Cast
 from django.utils import timezone
+from django.utils.timezone import now
 
 from encryption.fields import EncryptedDictField
 from encryption.keyring import keyring
@@ -108,6 +109,13 @@ class MonitoredSite(models.Model):
     )
     not_before = models.DateTimeField(
         null=True, editable=False, help_text="Not fetched again before, after a failure."
+    )
+
+    past_due_at = models.DateTimeField(
+        null=True,
+        default=now,
+        editable=False,
+        help_text="Its past is fetched with the first sync from then on; empty once that is done.",
     )
 
     created_at = models.DateTimeField(auto_now_add=True)
