@@ -6,12 +6,13 @@ from typing import Any
 from django.db import connection, transaction
 
 from sites.attempts import Attempt
+from sites.history import days
 from sites.models import SyncLog
 
 
 def write(chunk: list[Attempt], log: SyncLog) -> None:
-    """Write attempts and their history, and count them in the log: two statements, however many
-    sites.
+    """Write attempts and their history, and count them in the log: three statements, however
+    many sites.
     """
     log.sites_synced += sum(attempt.is_success for attempt in chunk)
     log.sites_failed += sum(not attempt.is_success for attempt in chunk)
@@ -19,6 +20,7 @@ def write(chunk: list[Attempt], log: SyncLog) -> None:
     rows = json.dumps([_row(attempt) for attempt in chunk])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WRITE_ATTEMPTS, [rows, log.pk])
+        days.keep(chunk)
         log.save(update_fields=["sites_synced", "sites_failed", "errors"])
 
 
