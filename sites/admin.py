@@ -7,6 +7,7 @@ from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -131,6 +132,10 @@ class MonitoredSiteAdmin(admin.ModelAdmin):
         self, request: HttpRequest, obj: MonitoredSite | None = None
     ) -> tuple[str, ...]:
         return ("reason", "freshness", "snapshot", "history") if obj else ()
+
+    def view_on_site(self, site: MonitoredSite) -> str:
+        """The page with its history."""
+        return reverse("site", args=[site.pk])
 
     def save_model(self, request: HttpRequest, obj: MonitoredSite, form: Any, change: bool) -> None:
         if change:

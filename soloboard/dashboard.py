@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
+from charts.sparkline import Point, Sparkline, draw
 from scheduling.admin import KIND_OF_STATUS as KIND_OF_RUN
 from scheduling.admin import push_pill
 from scheduling.cron import in_words
@@ -29,7 +30,6 @@ from sites.admin import KIND_OF_STATUS as KIND_OF_SYNC
 from sites.models import MonitoredSite, SyncLog
 from sites.platforms.money import exponent, to_units
 from soloboard.pipeline import pipeline
-from soloboard.sparkline import Point, Sparkline, draw
 
 State = MonitoredSite.State
 

@@ -24,6 +24,14 @@ class Entry:
     def uptime_percent(self) -> float | None:
         return uptime_percent(self.found.good, self.found.down) if self.found else None
 
+    @property
+    def visitors(self) -> int | None:
+        return self.found.visitors if self.found else None
+
+    @property
+    def sales(self) -> int | None:
+        return self.found.sales if self.found else None
+
     def latency_ms(self, percent: float) -> int | None:
         return percentile(self.found.latency_counts, percent) if self.found else None
 

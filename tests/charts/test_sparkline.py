@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soloboard.sparkline import HEIGHT, MARGIN, WIDTH, Point, draw
+from charts.sparkline import HEIGHT, MARGIN, WIDTH, Point, draw
 
 START_S = 1_767_225_600.0
 STEP_S = 900.0

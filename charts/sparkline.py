@@ -1,8 +1,10 @@
-"""Small line charts as SVG paths, drawn on the server: no script, nothing to load, nothing inline."""
+"""Small lines without a scale, to be seen at a glance."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+
+from charts.path import Corner, path
 
 WIDTH = 240
 HEIGHT = 36
@@ -54,7 +56,7 @@ def draw(
     if len(values) < 2:
         return None
     return Sparkline(
-        line=_line(points, min(0, *values), max(0, *values)),
+        line=path(_pieces(points, min(0, *values), max(0, *values)), dash=DASH),
         failures="".join(
             f"M{x} {HEIGHT}v-{TICK}"
             for x, point in zip(_xs(points), points, strict=True)
@@ -64,29 +66,22 @@ def draw(
     )
 
 
-def _line(points: Sequence[Point], low: int, high: int) -> str:
+def _pieces(points: Sequence[Point], low: int, high: int) -> Iterator[list[Corner]]:
+    """The line, cut where a value is missing and where the time between is unusually long."""
+
     def y(value: int) -> int:
         share = (value - low) / (high - low) if high > low else 0.0
         return round(HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN))
 
-    path = []
-    for (first_x, first), *rest in _pieces(points):
-        path.append(f"M{first_x} {y(first)}")
-        path.append("".join(f"L{x} {y(value)}" for x, value in rest) or f"h{DASH}")
-    return "".join(path)
-
-
-def _pieces(points: Sequence[Point]) -> Iterator[list[tuple[int, int]]]:
-    """Places and values, cut where one is missing and where the time between is unusually long."""
     longest_step_s = _longest_step_s(points)
-    piece: list[tuple[int, int]] = []
+    piece: list[Corner] = []
     last_s = points[0].at_s
     for x, point in zip(_xs(points), points, strict=True):
         if piece and (point.value is None or point.at_s - last_s > longest_step_s):
             yield piece
             piece = []
         if point.value is not None:
-            piece.append((x, point.value))
+            piece.append((x, y(point.value)))
             last_s = point.at_s
     if piece:
         yield piece
