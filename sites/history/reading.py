@@ -63,7 +63,7 @@ def last_days(site: MonitoredSite, count: int, now: datetime) -> list[Entry]:
 
     count: >= 1.
     """
-    today = now.astimezone(_zone(site)).date()
+    today = now.astimezone(zone_of(site)).date()
     days = [today - timedelta(days=number) for number in reversed(range(count))]
     found = {entry.day: entry for entry in SiteDay.objects.filter(site=site, day__gte=days[0])}
     return [Entry(day=day, found=found.get(day)) for day in days]
@@ -100,8 +100,9 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _zone(site: MonitoredSite) -> ZoneInfo:
+def zone_of(site: MonitoredSite) -> ZoneInfo:
+    """The zone of its days; UTC when its own has gone, as the roll-up takes it."""
     try:
         return ZoneInfo(site.timezone)
     except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo("UTC")  # As the roll-up takes it.
+        return ZoneInfo("UTC")
