@@ -19,7 +19,7 @@ from soloboard.dashboard import money
 from soloboard.demo_history import MADE_UP
 
 RANGES = (30, 90, 365)
-NAME_OF_PERCENTILE = {50: "half within", 95: "95 % within", 99: "99 % within"}
+NAME_OF_PERCENTILE = {50: "median", 95: "95 % within", 99: "99 % within"}
 
 
 @never_cache
@@ -90,7 +90,7 @@ def plots(entries: Sequence[Entry], currencies: Sequence[str]) -> Iterator[Plot 
     yield draw("Visitors by day", days, visitors, _count, least_step=1)
     yield draw("Sales by day", days, sales, _count, least_step=1)
     for currency in currencies:
-        amounts = {currency: [entry.revenue_minor(currency) for entry in entries]}
+        amounts = {"revenue": [entry.revenue_minor(currency) for entry in entries]}
         show = partial(_money, currency=currency)
         yield draw(f"Revenue by day, {currency}", days, amounts, show, least_step=1)
 
