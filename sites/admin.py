@@ -10,6 +10,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
@@ -169,6 +170,10 @@ class MonitoredSiteAdmin(admin.ModelAdmin):
         self, request: HttpRequest, obj: MonitoredSite | None = None
     ) -> tuple[str, ...]:
         return ("reason", "freshness", "snapshot", "history") if obj else ()
+
+    def view_on_site(self, site: MonitoredSite) -> str:
+        """The page with its history."""
+        return reverse("site", args=[site.pk])
 
     def save_model(self, request: HttpRequest, obj: MonitoredSite, form: Any, change: bool) -> None:
         if change:

@@ -4,17 +4,21 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from encryption.keyring import DecryptionFailed
 from scheduling.models import JobRun
 from sites.configuration import clean_credentials, clean_options
+from sites.history import export
 from sites.jobs import request_sync
 from sites.models import Incident, IncidentEvent, MonitoredSite, SyncLog
 from sites.platforms import PLATFORMS
@@ -121,6 +125,22 @@ class IncidentSerializer(serializers.ModelSerializer):
         return incident.duration(timezone.now()).total_seconds()
 
 
+class ExportSerializer(serializers.Serializer):
+    """What can be asked of an export; see export.Wish. `format` would be DRF's own."""
+
+    by = serializers.ChoiceField(["day", "hour"], default="day")
+    site = serializers.ListField(child=serializers.IntegerField(), required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        # `from` and `as` are words of Python's.
+        return {
+            **super().get_fields(),
+            "from": serializers.DateField(required=False, source="first"),
+            "to": serializers.DateField(required=False, source="last"),
+            "as": serializers.ChoiceField(sorted(export.FORMATS), default="csv"),
+        }
+
+
 class SiteCursor(CursorPagination):
     ordering = ("name", "pk")
 
@@ -187,6 +207,37 @@ class IncidentViewSet(viewsets.ReadOnlyModelViewSet):
         if (is_open := query.validated_data["open"]) is not None:
             incidents = incidents.filter(closed_at__isnull=is_open)
         return incidents
+
+
+class HistoryView(APIView):
+    """The history of all sites, or of some, as a file."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("site", int, many=True, description="Ids; all sites without."),
+            OpenApiParameter("by", str, enum=["day", "hour"], default="day"),
+            OpenApiParameter("from", OpenApiTypes.DATE, description="The first day."),
+            OpenApiParameter("to", OpenApiTypes.DATE, description="The last day, included."),
+            OpenApiParameter("as", str, enum=sorted(export.FORMATS), default="csv"),
+        ],
+        responses={(200, "text/csv"): str, (200, "application/json"): OpenApiTypes.OBJECT},
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        asked = ExportSerializer(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        wish = export.Wish(
+            by=asked.validated_data["by"],
+            site_ids=asked.validated_data.get("site"),
+            first=asked.validated_data.get("first"),
+            last=asked.validated_data.get("last"),
+        )
+        content_type, write = export.FORMATS[asked.validated_data["as"]]
+        name = export.file_name(wish, asked.validated_data["as"])
+        return StreamingHttpResponse(
+            write(wish),
+            content_type=content_type,
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
 
 
 def _readable_credentials(site: MonitoredSite) -> dict[str, str]:

@@ -17,10 +17,13 @@ from sites.limits import turn_of
 from sites.models import STATE_OF_HEALTH, MonitoredSite
 from sites.outbound import Client, Outbound
 from sites.platforms.base import (
+    PAST_DAYS,
     BadResponse,
     ConfigurationRefused,
     CredentialsRefused,
     FetchRequest,
+    Figures,
+    Platform,
     PlatformError,
     PlatformUnavailable,
     Snapshot,
@@ -46,6 +49,11 @@ LONGEST_WAIT = timedelta(hours=1)
 LONGEST_WAIT_WHEN_DOWN = timedelta(minutes=5)
 #: A platform may ask for patience, but not make a site leave the rotation.
 LONGEST_RETRY_AFTER = timedelta(hours=6)
+#: What a new site fetches of its past, and how long to leave it when today can be had without it.
+FIRST_PAST_DAYS = 60
+PAST_WAIT = timedelta(hours=1)
+#: What a column of the database holds.
+LARGEST_COUNT = 2**63 - 1
 #: The client keeps the time limit of a fetch and says what it was waiting for; only a platform that
 #: waits for something else is cut off, this much later.
 CUT_OFF_GRACE_S = 1.0
@@ -57,6 +65,9 @@ class Attempt:
 
     snapshot: JSON; None when no measurement could be had, and `reason` then says why.
     internet_answered: whether any host on the internet did; None when none was asked.
+    days: JSON; a list of past days with their figures. They have rows of their own and would make
+        the snapshot large.
+    past_fetched: whether the site's past came with it; None where that was not the question.
     """
 
     site: MonitoredSite
@@ -66,6 +77,8 @@ class Attempt:
     snapshot: str | None = None
     retry_after_s: float | None = None
     internet_answered: bool | None = None
+    days: str = "[]"
+    past_fetched: bool | None = None
 
     @property
     def is_success(self) -> bool:
@@ -90,6 +103,11 @@ class Attempt:
             return None
         return self.made_at + max(self._backoff(), self._asked_wait())
 
+    @property
+    def past_due_at(self) -> datetime | None:
+        """When to ask for the past again, where it was asked for; None when it has come."""
+        return None if self.past_fetched else self.made_at + PAST_WAIT
+
     def _backoff(self) -> timedelta:
         longest = LONGEST_WAIT_WHEN_DOWN if self.state == State.DOWN else LONGEST_WAIT
         doublings = min(self.failures - 1, 10)
@@ -101,13 +119,17 @@ class Attempt:
         return timedelta(seconds=max(0.0, min(self.retry_after_s or 0.0, longest_s)))
 
 
-async def attempt(site: MonitoredSite, outbound: Outbound, *, timeout_s: float) -> Attempt:
+async def attempt(
+    site: MonitoredSite, outbound: Outbound, *, timeout_s: float, past_days: int | None = None
+) -> Attempt:
     """Fetch a site once. Whatever goes wrong becomes a state, so that one broken site never stops
     the rest.
+
+    past_days: how much of the past is asked for; None for a few days, or for what a new site needs.
     """
     redaction = _redaction_of(site)
     async with outbound.client(timeout_s=timeout_s) as client:
-        made = await _attempt(site, client, timeout_s, redaction)
+        made = await _attempt(site, client, timeout_s, redaction, past_days)
         return dataclasses.replace(
             made,
             reason=redaction.text(made.reason),
@@ -116,12 +138,17 @@ async def attempt(site: MonitoredSite, outbound: Outbound, *, timeout_s: float) 
 
 
 async def _attempt(
-    site: MonitoredSite, client: Client, timeout_s: float, redaction: Redaction
+    site: MonitoredSite,
+    client: Client,
+    timeout_s: float,
+    redaction: Redaction,
+    past_days: int | None,
 ) -> Attempt:
     now = datetime.now(UTC)
     try:
         async with asyncio.timeout(timeout_s + CUT_OFF_GRACE_S):
-            return _measured(site, now, await _fetch(site, client, now), redaction)
+            found = await _fetch(site, client, now, past_days)
+            return _measured(site, now, *found, redaction=redaction)
     except PlatformError as error:
         return _failed(site, now, _state_of(error), str(error), error.retry_after_s)
     except TimeoutError:
@@ -136,7 +163,10 @@ async def _attempt(
         return _failed(site, now, State.UNAVAILABLE, reason)
 
 
-async def _fetch(site: MonitoredSite, client: Client, now: datetime) -> Snapshot:
+async def _fetch(
+    site: MonitoredSite, client: Client, now: datetime, past_days: int | None
+) -> tuple[Snapshot, bool | None]:
+    """Returns what was found, and whether the past came with it (see `Attempt.past_fetched`)."""
     try:
         platform = site.fetcher
         request = FetchRequest(
@@ -150,7 +180,14 @@ async def _fetch(site: MonitoredSite, client: Client, now: datetime) -> Snapshot
         why = error.args[0] if error.args else error
         raise ConfigurationRefused(f"The settings of this site cannot be used: {why}") from error
     client.turn = turn_of(platform, request.options, request.credentials, client)
-    return await platform.fetch(request, client)
+    if past_days is not None:
+        past_days = min(past_days, platform.longest_past_days)
+        whole = dataclasses.replace(request, past_days=past_days)
+        return await platform.fetch(whole, client), True
+    if past_days := _due_past_days(site, platform, now):
+        whole = dataclasses.replace(request, past_days=past_days)
+        return await _fetch_with_past(site, platform, whole, client)
+    return await platform.fetch(request, client), None
 
 
 def _redaction_of(site: MonitoredSite) -> Redaction:
@@ -160,16 +197,69 @@ def _redaction_of(site: MonitoredSite) -> Redaction:
         return Redaction(())  # Nobody can quote what nobody can read; the fetch says why.
 
 
+def _due_past_days(site: MonitoredSite, platform: Platform, now: datetime) -> int:
+    """How much of its past a site has still to fetch; 0 for none."""
+    if site.past_due_at is None or site.past_due_at > now:
+        return 0
+    return min(FIRST_PAST_DAYS, platform.longest_past_days)
+
+
+async def _fetch_with_past(
+    site: MonitoredSite, platform: Platform, request: FetchRequest, client: Client
+) -> tuple[Snapshot, bool]:
+    """Fetch with the past within half of the time. A past that is too long to be had must not cost
+    the site its figures of today.
+    """
+    try:
+        async with asyncio.timeout(client.left_s / 2):
+            return await platform.fetch(request, client), True
+    except (PlatformUnavailable, BadResponse, TimeoutError) as error:
+        logger.warning("Site %s: its past could not be had: %s", site.pk, error or "not in time")
+    today = dataclasses.replace(request, past_days=PAST_DAYS)
+    return await platform.fetch(today, client), False
+
+
 def _measured(
-    site: MonitoredSite, made_at: datetime, snapshot: Snapshot, redaction: Redaction
+    site: MonitoredSite,
+    made_at: datetime,
+    snapshot: Snapshot,
+    past_fetched: bool | None,
+    *,
+    redaction: Redaction,
 ) -> Attempt:
+    stored = snapshot.to_json()
+    del stored["days"]
     return Attempt(
         site=site,
         made_at=made_at,
         state=STATE_OF_HEALTH[snapshot.health],
         reason=storable_text(snapshot.reason),
-        snapshot=storable_json(redaction.value(snapshot.to_json())),
+        snapshot=storable_json(redaction.value(stored)),
+        days=storable_json(redaction.value(_past_days(site, made_at, snapshot))),
+        past_fetched=past_fetched,
     )
+
+
+def _past_days(site: MonitoredSite, made_at: datetime, snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The days that are over. Raises TypeError for a figure that is no whole number."""
+    today = made_at.astimezone(ZoneInfo(site.timezone)).date()
+    return [
+        {**_stored_day(figures), "day": day.isoformat()}
+        for day, figures in sorted(snapshot.days.items())
+        if day < today
+    ]
+
+
+def _stored_day(figures: Figures) -> dict[str, Any]:
+    for figure in (figures.visitors, figures.sales, *figures.revenue_minor.values()):
+        # The database would refuse the days of all the other sites with it.
+        if figure is not None and (not isinstance(figure, int) or abs(figure) > LARGEST_COUNT):
+            raise TypeError(f"A figure of a day is not a whole number that fits: {figure!r}")
+    stored = figures.to_json()
+    # Sales without revenue are none; no figures at all say nothing of it.
+    if not figures.revenue_minor and figures.sales is None:
+        stored["revenue_minor"] = None
+    return {**stored, "metrics": stored["metrics"] or None}
 
 
 def _failed(

@@ -21,7 +21,7 @@ CONCURRENCY = 100
 #: Fetches begin one after another. A hundred begun at the same instant would stay together, wait for
 #: each other at every step, and measure that as the latency of their sites.
 START_INTERVAL_S = 0.001
-#: No platform needs longer; what does is cut off and counted as failed.
+#: No platform needs longer for today and a few days.
 FETCH_LIMIT_S = 60.0
 
 
@@ -34,12 +34,22 @@ class Fetcher:
 
     deadline: time.monotonic() by which all is over. Near it no fetch is started that could only be
         cut off; sites that were not reached are not yielded.
+    past_days: see `attempt`.
+    fetch_limit_s: what takes longer is cut off and counted as failed.
     """
 
-    def __init__(self, sites: Sequence[MonitoredSite], *, deadline: float) -> None:
+    def __init__(
+        self,
+        sites: Sequence[MonitoredSite],
+        *,
+        deadline: float,
+        past_days: int | None = None,
+        fetch_limit_s: float = FETCH_LIMIT_S,
+    ) -> None:
         self._workers = min(CONCURRENCY, len(sites))
         self._sites = iter(sites)
-        self._fetch_limit_s = min(FETCH_LIMIT_S, max(0.0, deadline - time.monotonic()) / 2)
+        self._past_days = past_days
+        self._fetch_limit_s = min(fetch_limit_s, max(0.0, deadline - time.monotonic()) / 2)
         self._last_start = deadline - self._fetch_limit_s
         self._attempts: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._stop: Callable[[], object] = lambda: None
@@ -92,4 +102,7 @@ class Fetcher:
         for site in self._sites:
             if time.monotonic() >= self._last_start:
                 return
-            self._attempts.put(await attempt(site, outbound, timeout_s=self._fetch_limit_s))
+            made = await attempt(
+                site, outbound, timeout_s=self._fetch_limit_s, past_days=self._past_days
+            )
+            self._attempts.put(made)

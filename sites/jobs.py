@@ -7,10 +7,12 @@ from scheduling.registry import job, registry
 from scheduling.run import JobResult, Run
 from scheduling.sync import publish_payload
 from sites.chunks import SYNC_CHUNK
+from sites.history.upkeep import keep_up
 from sites.selection import Selection
 from sites.sync import sync, sync_chunk
 
 SYNC_SITES = "sync-sites"
+ROLL_UP_HISTORY = "roll-up-history"
 
 
 @job(
@@ -42,6 +44,18 @@ def sync_sites(run: Run) -> JobResult:
 )
 def sync_one_chunk(run: Run) -> JobResult:
     return sync_chunk(run)
+
+
+@job(
+    ROLL_UP_HISTORY,
+    name="History roll-up",
+    description="Turn what the syncs found into hours and days, and remove what is old.",
+    path="cron/roll-up-history",
+    cron="7 * * * *",
+    timeout_s=300,
+)
+def roll_up_history(run: Run) -> JobResult:
+    return keep_up(run)
 
 
 def request_sync(sites: Sequence[str], trigger: JobRun.Trigger, *, caller: str) -> str:

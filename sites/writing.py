@@ -10,6 +10,7 @@ from django.db import connection, transaction
 
 from sites import incidents, network
 from sites.attempts import Attempt
+from sites.history import days
 from sites.models import MonitoredSite, SyncLog
 from sites.signals import sites_synced
 
@@ -38,6 +39,7 @@ def write(chunk: Sequence[Attempt], log: SyncLog) -> Counts:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WRITE_ATTEMPTS, [rows, log.pk])
         site_ids = [site_id for (site_id,) in cursor.fetchall()]
+        days.keep(attempt for attempt in verdict.attempts if attempt.site.pk in set(site_ids))
         incidents.follow(site_ids)
         network.record(verdict)
         counts = _count(verdict.attempts, set(site_ids), log)

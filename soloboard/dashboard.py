@@ -1,16 +1,13 @@
 """The page that shows everything at a glance: sites, the health of their syncs, jobs."""
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
-from django.db import connection
 from django.db.models import Avg, Count, OuterRef, Q, Subquery, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -20,17 +17,19 @@ from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
+from charts.sparkline import Point, Sparkline, draw
 from scheduling.admin import KIND_OF_STATUS as KIND_OF_RUN
 from scheduling.admin import push_pill
 from scheduling.cron import in_words
 from scheduling.models import JobRun, ScheduledJob
 from sites.admin import KIND_OF_STATE
 from sites.admin import KIND_OF_STATUS as KIND_OF_SYNC
+from sites.history.reading import zone_of
 from sites.models import MonitoredSite, SyncLog
 from sites.platforms.money import money, with_unit
+from soloboard.courses import Day, Hour, last_days, last_hours
 from soloboard.incidents import open_incidents
 from soloboard.pipeline import pipeline
-from soloboard.sparkline import Point, Sparkline, draw
 
 State = MonitoredSite.State
 
@@ -46,12 +45,11 @@ ORDER = (
     State.NEW,
     State.UP,
 )
+GOOD = (State.UP, State.SLOW)
 #: No failures of the site: nothing is known of it while our own network is away.
-NOT_FAILED = (State.UP, State.SLOW, State.OFFLINE)
+NOT_FAILED = (*GOOD, State.OFFLINE)
 #: A site is synced every quarter of an hour; its age is shown in whole minutes.
 FRESH_MINUTES = 15
-#: Of each site; a day at four syncs an hour.
-POINTS = 96
 TLS_WARNING_DAYS = 21
 
 
@@ -70,7 +68,7 @@ def dashboard(request: HtmxRequest) -> HttpResponse:
             else redirect_to_login(request.get_full_path(), "admin:login")
         )
     now = timezone.now()
-    cards = site_cards()
+    cards = site_cards(now)
     context = {
         "now": now,
         "incidents": open_incidents(),
@@ -121,25 +119,13 @@ class Card:
         return days if days is not None and days <= TLS_WARNING_DAYS else None
 
 
-class Measured(NamedTuple):
-    """What the charts need of one attempt; a tuple, because there are tens of thousands.
-
-    at_s: POSIX time in seconds.
-    revenue_minor: by currency; None when the attempt found no data.
-    """
-
-    at_s: float
-    failed: bool
-    latency_ms: int | None
-    visitors: int | None
-    revenue_minor: Mapping[str, int] | None
-
-
-def site_cards() -> list[Card]:
-    """All sites, those that need a look first; two queries."""
-    sites = MonitoredSite.objects.defer("options", "credentials")
-    history = _history()
-    cards = [_card(site, history.get(site.pk, [])) for site in sites]
+def site_cards(now: datetime) -> list[Card]:
+    """All sites, those that need a look first; three queries."""
+    sites = list(MonitoredSite.objects.defer("options", "credentials"))
+    businesses = {site.pk: _today(site, now) for site in sites if _is_business(site)}
+    hours = last_hours((site.pk for site in sites if site.pk not in businesses), now)
+    days = last_days(businesses)
+    cards = [_card(site, hours.get(site.pk, []), days.get(site.pk, [])) for site in sites]
     return sorted(
         cards, key=lambda card: (not card.site.enabled, ORDER.index(card.state), card.site.name)
     )
@@ -153,76 +139,74 @@ def summary(cards: Sequence[Card]) -> list[tuple[int, str, str]]:
     return [*rows, *([(paused, "disabled", "off")] if paused else [])]
 
 
-def _card(site: MonitoredSite, history: Sequence[Measured]) -> Card:
+def _is_business(site: MonitoredSite) -> bool:
+    """Whether there is more to show of it than its latency."""
+    snapshot = site.last_snapshot or {}
+    named = any(snapshot.get(name) for name in ("revenue_minor", "metrics"))
+    return named or any(snapshot.get(name) is not None for name in ("visitors", "sales"))
+
+
+def _card(site: MonitoredSite, hours: Sequence[Hour], days: Sequence[Day]) -> Card:
     state = site.shown_state
     return Card(
         site=site,
         state=state,
         kind=KIND_OF_STATE[state] if site.enabled else "off",
-        figures=_figures(site.last_snapshot or {}, history),
+        figures=_business(site, days) if _is_business(site) else _latency(site, hours),
     )
 
 
-def _figures(snapshot: Mapping[str, Any], history: Sequence[Measured]) -> list[Figure]:
-    """The business figures of a snapshot, or its latency where it has none."""
+def _business(site: MonitoredSite, days: Sequence[Day]) -> list[Figure]:
+    """The figures of its last snapshot, and the course of visitors and revenue over the last days."""
+    snapshot = site.last_snapshot or {}
     figures = []
-    for currency, minor in snapshot.get("revenue_minor", {}).items():
+    for currency, minor in (snapshot.get("revenue_minor") or {}).items():
         show = partial(money, currency=currency)
-        points = [_point(entry, (entry.revenue_minor or {}).get(currency)) for entry in history]
-        figures.append(_figure(f"Revenue, {currency}", minor, points, show))
-    if snapshot.get("visitors") is not None:
-        points = [_point(entry, entry.visitors) for entry in history]
-        figures.append(_figure("Visitors", snapshot["visitors"], points))
-    if snapshot.get("sales") is not None:
-        figures.append(Figure(label="Sales", value=f"{snapshot['sales']:,}"))
-    for name, metric in snapshot.get("metrics", {}).items():
+        points = [_point(day, _revenue(day, currency)) for day in days]
+        course = draw(points, f"Revenue, {currency}", show, each="day")
+        figures.append(Figure(label=f"Revenue, {currency}", value=show(minor), course=course))
+    if (visitors := snapshot.get("visitors")) is not None:
+        course = draw([_point(day, day.visitors) for day in days], "Visitors", each="day")
+        figures.append(Figure(label="Visitors", value=f"{visitors:,}", course=course))
+    if (sales := snapshot.get("sales")) is not None:
+        figures.append(Figure(label="Sales", value=f"{sales:,}"))
+    for name, metric in (snapshot.get("metrics") or {}).items():
         figures.append(Figure(label=name.replace("_", " "), value=with_unit(**metric)))
-    points = [_point(entry, entry.latency_ms) for entry in history]
-    latency_ms = snapshot.get("latency_ms")
-    if figures and latency_ms is not None:
+    if (latency_ms := snapshot.get("latency_ms")) is not None:
         figures.append(Figure(label="Latency", value=f"{latency_ms:,} ms"))
-    elif not figures and any(point.value is not None for point in points):
-        figures.append(_figure("Latency", latency_ms, points, "{:,} ms".format))
     return figures
 
 
-def _figure(
-    label: str, value: int | None, points: Sequence[Point], show: Any = "{:,}".format
-) -> Figure:
-    return Figure(
-        label=label,
-        value="—" if value is None else show(value),
-        course=draw(points, label, show) if points else None,
-    )
+def _latency(site: MonitoredSite, hours: Sequence[Hour]) -> list[Figure]:
+    """The last latency, and its course over the last day up to now."""
+    latency_ms = (site.last_snapshot or {}).get("latency_ms")
+    points = [_point(hour, hour.latency_ms) for hour in hours]
+    if site.last_attempt_at and points:
+        good = site.state in GOOD
+        at_s = site.last_attempt_at.timestamp()
+        points.append(
+            Point(
+                at_s=at_s, value=latency_ms if good else None, failed=site.state not in NOT_FAILED
+            )
+        )
+    course = draw(points, "Latency", "{:,} ms".format, each="hour")
+    if course is None and latency_ms is None:
+        return []
+    value = "—" if latency_ms is None else f"{latency_ms:,} ms"
+    return [Figure(label="Latency", value=value, course=course)]
 
 
-def _point(entry: Measured, value: int | None) -> Point:
-    return Point(at_s=entry.at_s, value=value, failed=entry.failed)
+def _point(period: Hour | Day, value: int | None) -> Point:
+    return Point(at_s=period.begins_s, value=value, failed=period.failed)
 
 
-#: The newest attempts of every site, one row for each site. The index on site and time is read for
-#: as many attempts as are wanted, however long the history is; a window function would read all.
-HISTORY = """
-SELECT site.id, json_agg(json_build_array(
-    extract(epoch FROM point.taken_at), point.state <> ALL (%s), point.data->'latency_ms',
-    point.data->'visitors', point.data->'revenue_minor'
-) ORDER BY point.taken_at)::text
-FROM monitored_sites AS site
-CROSS JOIN LATERAL (
-    SELECT taken_at, state, data FROM site_snapshots
-    WHERE site_id = site.id ORDER BY taken_at DESC LIMIT %s
-) AS point
-GROUP BY site.id
-"""
+def _revenue(day: Day, currency: str) -> int | None:
+    """Zero where revenue is known and there was none in this currency."""
+    return None if day.revenue_minor is None else day.revenue_minor.get(currency, 0)
 
 
-def _history() -> dict[int, list[Measured]]:
-    with connection.cursor() as cursor:
-        cursor.execute(HISTORY, [list(NOT_FAILED), POINTS])
-        return {
-            site_id: [Measured(*attempt) for attempt in json.loads(attempts)]
-            for site_id, attempts in cursor
-        }
+def _today(site: MonitoredSite, now: datetime) -> date:
+    return now.astimezone(zone_of(site)).date()
 
 
 # --- Syncs ----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from soloboard.dashboard import dashboard
 from soloboard.demo import demo_shop
+from soloboard.site_page import site_page
 
 api_docs = SpectacularSwaggerSplitView.as_view(
     url_name="schema", template_name="soloboard/api_docs.html"
@@ -14,6 +15,7 @@ api_docs = SpectacularSwaggerSplitView.as_view(
 
 urlpatterns = [
     path("", dashboard, name="dashboard"),
+    path("sites/<int:pk>", site_page, name="site"),
     path("admin/", admin.site.urls),
     path("api/", include("scheduling.urls")),
     path("api/", include("sites.urls")),

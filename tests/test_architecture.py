@@ -9,11 +9,12 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 ALLOWED = {
+    "charts": set(),
     "encryption": set(),
     "scheduling": {"encryption"},
     "sites": {"scheduling", "encryption"},
-    "recommendations": {"scheduling", "encryption"},
-    "soloboard": {"sites", "recommendations", "scheduling", "encryption"},
+    "recommendations": {"scheduling", "encryption", "charts"},
+    "soloboard": {"sites", "recommendations", "scheduling", "encryption", "charts"},
     "qstash_server": set(),
 }
 

@@ -8,12 +8,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from charts.plot import draw
 from recommendations import figures, history
 from recommendations.admin.read_only import ReadOnlyAdmin
 from recommendations.evaluating import metric_of, users_of
 from recommendations.learning import missing_to_learn
 from recommendations.models import FactorVersion, ReplayFigures
-from recommendations.plots import draw
 from recommendations.replaying import PERSONAL, POPULAR, TRENDING
 from scheduling.admin import pill
 from scheduling.forms import pretty_json
@@ -154,7 +154,9 @@ class ReplayFiguresAdmin(LearnedAdmin):
             method: [metric_of(night, method, "ndcg_10") for night in nights]
             for method in (PERSONAL, TRENDING, POPULAR)
         }
-        plot = draw("NDCG@10", [night.created_at for night in nights], values)
+        plot = draw(
+            "NDCG@10 of the nightly replays", [night.created_at for night in nights], values
+        )
         return super().changelist_view(request, {"plot": plot, **(extra_context or {})})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

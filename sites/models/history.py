@@ -68,11 +68,14 @@ class SiteDay(Period):
     """A day of a site in its own time zone.
 
     metrics: what else its platform says of the day, by name: {"value": …, "unit": …}.
+    settled: whether the platform said its figures after the day was over. They are better than the
+        last ones that were seen during the day, and the roll-up leaves them alone.
     """
 
     site = models.ForeignKey(MonitoredSite, on_delete=models.CASCADE, related_name="days")
     day = models.DateField()
     metrics = models.JSONField(null=True)
+    settled = models.BooleanField(default=False)
 
     class Meta:
         db_table = "site_days"

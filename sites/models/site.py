@@ -12,6 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 from django.utils import timezone
+from django.utils.timezone import now
 
 from encryption.fields import EncryptedDictField
 from encryption.keyring import keyring
@@ -147,6 +148,13 @@ class MonitoredSite(models.Model):
     # No foreign key: a run may be pruned, and an index would cost every fetch a write.
     claimed_by = models.BigIntegerField(
         null=True, editable=False, help_text="The run that is fetching it, or was when it died."
+    )
+
+    past_due_at = models.DateTimeField(
+        null=True,
+        default=now,
+        editable=False,
+        help_text="Its past is fetched with the first sync from then on; empty once that is done.",
     )
 
     created_at = models.DateTimeField(auto_now_add=True)

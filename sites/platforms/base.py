@@ -227,6 +227,7 @@ class Platform(ABC):
 
     description: one sentence for whoever chooses among the platforms.
     limits: of the API; None where there is no vendor who would mind.
+    longest_past_days: how many days before today it can give at once; 0 if it has no past to give.
     Options: the public settings. Its cleaned data are JSON values and are stored as they are.
     Credentials: the secrets; every field is a string, stored encrypted and never shown again.
     """
@@ -237,6 +238,7 @@ class Platform(ABC):
     Options: ClassVar[type[forms.Form]]
     Credentials: ClassVar[type[forms.Form]] = forms.Form
     limits: ClassVar[Limits | None] = None
+    longest_past_days: ClassVar[int] = 0
 
     @abstractmethod
     async def fetch(self, request: FetchRequest, client: Client) -> Snapshot:

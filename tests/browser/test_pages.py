@@ -31,6 +31,12 @@ PAGES: dict[str, Callable[[], str]] = {
     "site": lambda: (
         f"/admin/sites/monitoredsite/{MonitoredSite.objects.get(name='Bookkeeping').pk}/change/"
     ),
+    "history of a page": lambda: f"/sites/{MonitoredSite.objects.get(name='Inkwell API').pk}",
+    "history of a business": lambda: (
+        f"/sites/{MonitoredSite.objects.get(name__startswith='Inkwell sub').pk}?days=90"
+    ),
+    "history of nothing": lambda: f"/sites/{MonitoredSite.objects.get(name='Newsletter').pk}",
+    "replays": lambda: "/admin/recommendations/replayfigures/",
     "runs": lambda: "/admin/scheduling/jobrun/",
     "run": lambda: (
         f"/admin/scheduling/jobrun/{JobRun.objects.get(status=JobRun.Status.FAILED).pk}/change/"

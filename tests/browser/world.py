@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,11 +11,21 @@ from django.utils import timezone
 from scheduling.models import JobRun, ScheduledJob
 from scheduling.registry import registry
 from scheduling.sync import default_row
-from sites.models import Incident, IncidentEvent, MonitoredSite, SiteSnapshot, SyncLog
+from sites.history.latency import count
+from sites.history.rollup import roll_up
+from sites.models import (
+    Incident,
+    IncidentEvent,
+    MonitoredSite,
+    SiteDay,
+    SiteSnapshot,
+    SyncLog,
+)
 from tests.recommendations.shop import build_shop, learn_version
 
 State = MonitoredSite.State
 ATTEMPTS = 96
+DAYS = 45
 RUNS = 12
 STEP = timedelta(minutes=15)
 
@@ -131,8 +142,32 @@ def site(
         last_sync_at=now - age if measured else None,
         last_snapshot=_data(attempts, latency_ms, data, exact=True) if measured else None,
     )
+    roll_up([row.pk])
+    SiteDay.objects.bulk_create(_days(row, now, latency_ms, data), ignore_conflicts=True)
     row.refresh_from_db()
     return row
+
+
+def _days(
+    row: MonitoredSite, now: datetime, latency_ms: int | None, data: dict[str, Any]
+) -> Iterator[SiteDay]:
+    """The weeks before, with a gap of two days."""
+    for number in range(2, DAYS):
+        if number in (9, 10):
+            continue
+        found = _data(number * 7, latency_ms, data)
+        yield SiteDay(
+            site=row,
+            day=now.date() - timedelta(days=number),
+            attempts=96,
+            good=96 - (number % 6 == 0),
+            down=number % 6 == 0,
+            latency_counts=count([found["latency_ms"]] * 95) if latency_ms else {},
+            visitors=found["visitors"],
+            sales=found["sales"],
+            revenue_minor=found["revenue_minor"] or None,
+            settled=True,
+        )
 
 
 def _data(
@@ -156,7 +191,6 @@ def _data(
             for currency, minor in data.get("revenue_minor", {}).items()
         },
         "metrics": data.get("metrics", {}),
-        "days": {},
     }
 
 

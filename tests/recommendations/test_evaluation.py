@@ -12,10 +12,9 @@ from recommendations.core.actions import Actions
 from recommendations.core.parameters import Parameters
 from recommendations.evaluating import evaluate
 from recommendations.models import ReplayFigures
-from recommendations.plots import draw
 from recommendations.replaying import choose_parameters, groups, measure, some_users
 from scheduling.errors import PayloadRefused
-from tests.recommendations.tastes import START, add_actions, run_of
+from tests.recommendations.tastes import add_actions, run_of
 
 pytestmark = pytest.mark.django_db
 
@@ -106,18 +105,6 @@ def test_parameters_are_handed_on_in_a_further_message() -> None:
 def test_parameters_that_cannot_be_read_are_refused() -> None:
     with pytest.raises(PayloadRefused, match="parameters"):
         evaluate(run_of({"parameters": {"charm": 3}}))
-
-
-def test_a_plot_begins_at_zero_and_says_itself_in_words() -> None:
-    times = [START, START + timedelta(days=2)]
-    plot = draw("NDCG@10", times, {"personal": [0.1, 0.2], "trending": [0.0, 0.05]})
-    assert plot is not None
-    assert [line.path for line in plot.lines] == ["M56 110L708 12", "M56 208L708 159"]
-    assert (
-        plot.words
-        == "NDCG@10 from 01 Jan 2026 to 03 Jan 2026; last: personal 0.200, trending 0.050."
-    )
-    assert draw("NDCG@10", [], {}) is None
 
 
 def test_the_admin_draws_the_nights_and_shows_each() -> None:

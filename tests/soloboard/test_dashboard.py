@@ -10,7 +10,8 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 
 from scheduling.models import ScheduledJob
 from sites.models import Incident, MonitoredSite, SiteSnapshot, SyncLog
-from soloboard.dashboard import POINTS, site_cards, sync_health
+from soloboard.courses import DAYS
+from soloboard.dashboard import site_cards, sync_health
 from soloboard.incidents import SHOWN, open_incidents
 from tests.browser.world import build_world, site
 
@@ -70,18 +71,29 @@ def test_number_of_queries_does_not_grow_with_the_sites(
     build_world()
     for number in range(count):
         site(f"Site {number}", timezone.now(), attempts=3)
-    # Session, user; open incidents; sites, their history; the last sync, two periods; actions, embeddings,
-    # the active version; schedules, their last runs.
+    # Session, user; open incidents; sites, their hours, their days; the last sync, two periods; actions,
+    # embeddings, the active version; schedules, their last runs.
     with django_assert_num_queries(13):
         assert staff.get("/").status_code == 200
 
 
-def test_history_is_the_newest_attempts_alone() -> None:
-    site("Old", NOW, attempts=POINTS + 4)
-    (card,) = site_cards()
+def test_a_page_shows_the_course_of_its_last_day() -> None:
+    site("Old", NOW, attempts=200, failures_from=200)
+    (card,) = site_cards(NOW)
     course = card.figures[0].course
     assert course is not None
-    assert f"of {POINTS} attempts" in course.words
+    assert course.words.startswith("Latency over 24 hours: ")
+    assert course.words.endswith("failures in 0 of 25.")
+
+
+def test_a_business_shows_the_course_of_its_last_whole_days() -> None:
+    site("Shop", NOW, platform="custom_json", visitors=400, revenue_minor={"EUR": 5000})
+    (card,) = site_cards(NOW)
+    courses = {figure.label: figure.course for figure in card.figures if figure.course}
+    assert set(courses) == {"Visitors", "Revenue, EUR"}
+    assert courses["Visitors"].words.startswith(f"Visitors over {DAYS - 1} days: ")
+    # Two days are a gap.
+    assert courses["Visitors"].line.count("M") == 2
 
 
 # --- Sites ----------------------------------------------------------------------------------------
@@ -94,7 +106,7 @@ def test_what_needs_a_look_comes_first() -> None:
     disabled = site("D is off", NOW, state=State.DOWN)
     MonitoredSite.objects.filter(pk=disabled.pk).update(enabled=False)
     with time_machine.travel(NOW, tick=False):
-        names = [card.site.name for card in site_cards()]
+        names = [card.site.name for card in site_cards(NOW)]
     assert names == ["C is down", "B is slow", "A is fine", "D is off"]
 
 
@@ -102,13 +114,13 @@ def test_what_needs_a_look_comes_first() -> None:
 def test_figures_older_than_a_quarter_of_an_hour_are_late(minutes: int, is_late: bool) -> None:
     site("Site", NOW, age=timedelta(minutes=minutes))
     with time_machine.travel(NOW, tick=False):
-        assert [card.is_late for card in site_cards()] == [is_late]
+        assert [card.is_late for card in site_cards(NOW)] == [is_late]
 
 
 def test_site_that_was_never_synced_is_late_unless_it_is_disabled() -> None:
     MonitoredSite.objects.create(name="New", platform="uptime")
     MonitoredSite.objects.create(name="Off", platform="uptime", enabled=False)
-    assert [card.is_late for card in site_cards()] == [True, False]
+    assert [card.is_late for card in site_cards(NOW)] == [True, False]
 
 
 def test_good_state_that_nothing_has_confirmed_is_shown_as_stale(staff: Client) -> None:
@@ -118,7 +130,7 @@ def test_good_state_that_nothing_has_confirmed_is_shown_as_stale(staff: Client) 
 
 def test_currencies_are_never_added_up() -> None:
     site("Shop", NOW, platform="custom_json", revenue_minor={"EUR": 129_900, "JPY": 91_200})
-    (card,) = site_cards()
+    (card,) = site_cards(NOW)
     assert [(figure.label, figure.value) for figure in card.figures[:2]] == [
         ("Revenue, EUR", "1,299.00 EUR"),
         ("Revenue, JPY", "91,200 JPY"),
@@ -128,25 +140,23 @@ def test_currencies_are_never_added_up() -> None:
 def test_zero_visitors_are_shown_and_unknown_ones_are_not() -> None:
     site("Known", NOW, platform="custom_json", visitors=0)
     site("Unknown", NOW, platform="custom_json", visitors=None, revenue_minor={"EUR": 1})
-    shown = {card.site.name: [figure.label for figure in card.figures] for card in site_cards()}
+    shown = {card.site.name: [figure.label for figure in card.figures] for card in site_cards(NOW)}
     assert shown == {"Known": ["Visitors", "Latency"], "Unknown": ["Revenue, EUR", "Latency"]}
 
 
-def test_failed_attempts_are_gaps_in_the_course() -> None:
-    row = site("Site", NOW, state=State.UNAVAILABLE, failures_from=90)
-    (card,) = site_cards()
+def test_hours_with_failures_are_marked_and_those_without_latency_are_gaps() -> None:
+    site("Site", NOW, state=State.UNAVAILABLE, failures_from=90)
+    (card,) = site_cards(NOW)
     course = card.figures[0].course
     assert course is not None
-    assert (
-        course.failures.count("M")
-        == SiteSnapshot.objects.filter(site=row, data__isnull=True).count()
-        == 6
-    )
+    # The last six attempts lie in two hours, and the newest stands for now.
+    assert course.failures.count("M") == 3
+    assert course.words.endswith("failures in 3 of 25.")
 
 
 def test_attempts_while_our_own_network_was_away_are_gaps_and_no_failures() -> None:
     site("Site", NOW, state=State.OFFLINE, failures_from=90)
-    (card,) = site_cards()
+    (card,) = site_cards(NOW)
     course = card.figures[0].course
     assert course is not None
     assert course.failures == ""

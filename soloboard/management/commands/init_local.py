@@ -10,6 +10,7 @@ from django.utils import timezone
 from recommendations import content, queue
 from recommendations.models import ContentItem
 from sites.models import MonitoredSite
+from soloboard import demo_history
 from soloboard.demo_readers import PREFIX, articles, history
 
 PASSWORD_FILE = "SOLOBOARD_ADMIN_PASSWORD_FILE"  # noqa: S105 - the name of a variable.
@@ -18,20 +19,26 @@ DEMO_FIGURES = """\
 visitors = today.visitors
 sales = today.orders
 revenue [EUR] = today.revenue
+revenue [USD] = today.revenue_usd
 """
 
 
 class Command(BaseCommand):
-    help = "Makes the first account, the demo sites and the demo readers of a new installation on one machine."
+    help = (
+        "Makes the first account, the demo sites with their made-up year and the demo readers of a new "
+        "installation on one machine."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         # Whoever has an account has been here before: what they deleted since does not come back.
         if get_user_model().objects.exists():
             self.stdout.write("This installation has its accounts already; nothing to do.")
             return
-        for site in demo_sites():
+        page, shop = demo_sites()
+        for site in (page, shop):
             site.full_clean()
             site.save()
+        demo_history.write(page, shop, timezone.now())
         tell_demo_readers()
         self._create_admin()
 

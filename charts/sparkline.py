@@ -1,23 +1,27 @@
-"""Small line charts as SVG paths, drawn on the server: no script, nothing to load, nothing inline."""
+"""Small lines without a scale, to be seen at a glance."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Literal
+
+from charts.path import Corner, path
 
 WIDTH = 240
 HEIGHT = 36
 #: Keeps the stroke inside the picture at the lowest and the highest value.
 MARGIN = 3
 TICK = 6
-#: Two points further apart than this many usual distances are not joined: nobody looked between.
-LARGEST_STEP = 3
+#: Two points further apart than this many of what one stands for are not joined: nobody looked
+#: between.
+LONGEST_STEP = 1.5
 #: A lone value is drawn as a dash of this length.
 DASH = 1
+LENGTH_S = {"hour": 3600, "day": 86_400}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One attempt.
+    """One hour, day or attempt.
 
     at_s: POSIX time in seconds.
     value: what was measured, or None.
@@ -34,7 +38,7 @@ class Sparkline:
     """Path data for a viewBox of WIDTH by HEIGHT, and the same in words.
 
     line: the values, in pieces where there are gaps; a lone value is a short dash.
-    failures: a tick at the lower edge for each failed attempt.
+    failures: a tick at the lower edge for each point that failed.
     """
 
     line: str
@@ -43,59 +47,53 @@ class Sparkline:
 
 
 def draw(
-    points: Sequence[Point], name: str, show: Callable[[int], str] = "{:,}".format
+    points: Sequence[Point],
+    name: str,
+    show: Callable[[int], str] = "{:,}".format,
+    *,
+    each: Literal["hour", "day"],
 ) -> Sparkline | None:
     """Draw points that are in the order of time; None when fewer than two have a value.
 
     The scale begins at zero, or at the lowest value where one is negative.
     show: writes a value with its unit.
+    each: what a point stands for.
     """
     values = [point.value for point in points if point.value is not None]
     if len(values) < 2:
         return None
+    pieces = _pieces(points, min(0, *values), max(0, *values), LONGEST_STEP * LENGTH_S[each])
     return Sparkline(
-        line=_line(points, min(0, *values), max(0, *values)),
+        line=path(pieces, dash=DASH),
         failures="".join(
             f"M{x} {HEIGHT}v-{TICK}"
             for x, point in zip(_xs(points), points, strict=True)
             if point.failed
         ),
-        words=_in_words(points, values, name, show),
+        words=_in_words(points, values, name, show, each),
     )
 
 
-def _line(points: Sequence[Point], low: int, high: int) -> str:
+def _pieces(
+    points: Sequence[Point], low: int, high: int, longest_step_s: float
+) -> Iterator[list[Corner]]:
+    """The line, cut where a value is missing and where nobody looked between."""
+
     def y(value: int) -> int:
         share = (value - low) / (high - low) if high > low else 0.0
         return round(HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN))
 
-    path = []
-    for (first_x, first), *rest in _pieces(points):
-        path.append(f"M{first_x} {y(first)}")
-        path.append("".join(f"L{x} {y(value)}" for x, value in rest) or f"h{DASH}")
-    return "".join(path)
-
-
-def _pieces(points: Sequence[Point]) -> Iterator[list[tuple[int, int]]]:
-    """Places and values, cut where one is missing and where the time between is unusually long."""
-    longest_step_s = _longest_step_s(points)
-    piece: list[tuple[int, int]] = []
+    piece: list[Corner] = []
     last_s = points[0].at_s
     for x, point in zip(_xs(points), points, strict=True):
         if piece and (point.value is None or point.at_s - last_s > longest_step_s):
             yield piece
             piece = []
         if point.value is not None:
-            piece.append((x, point.value))
+            piece.append((x, y(point.value)))
             last_s = point.at_s
     if piece:
         yield piece
-
-
-def _longest_step_s(points: Sequence[Point]) -> float:
-    # The upper quartile, because runs by hand come between those of the schedule.
-    steps_s = sorted(later.at_s - earlier.at_s for earlier, later in pairwise(points))
-    return LARGEST_STEP * steps_s[len(steps_s) * 3 // 4]
 
 
 def _xs(points: Sequence[Point]) -> list[int]:
@@ -105,12 +103,15 @@ def _xs(points: Sequence[Point]) -> list[int]:
 
 
 def _in_words(
-    points: Sequence[Point], values: Sequence[int], name: str, show: Callable[[int], str]
+    points: Sequence[Point],
+    values: Sequence[int],
+    name: str,
+    show: Callable[[int], str],
+    each: str,
 ) -> str:
-    hours = (points[-1].at_s - points[0].at_s) / 3600
-    time = f"{hours:.0f} hours" if hours >= 2 else f"{hours * 60:.0f} minutes"
+    length = round((points[-1].at_s - points[0].at_s) / LENGTH_S[each])
     failed = sum(point.failed for point in points)
     return (
-        f"{name} over {time}: lowest {show(min(values))}, highest {show(max(values))}, "
-        f"last {show(values[-1])}; {failed} of {len(points)} attempts failed."
+        f"{name} over {length} {each}s: lowest {show(min(values))}, highest {show(max(values))}, "
+        f"last {show(values[-1])}; failures in {failed} of {len(points)}."
     )

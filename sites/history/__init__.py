@@ -1,0 +1,3 @@
+"""What sites were over time: points become hours and days, old ones go, the past is fetched, all of
+it can be read and exported.
+"""
