@@ -10,6 +10,7 @@ from typing import Any
 from sites.attempts import Attempt
 from sites.fetching import Fetcher
 from sites.models import MonitoredSite
+from sites.platforms.base import PAST_DAYS
 from sites.platforms.money import money, with_unit
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def _in_words(attempt: Attempt) -> Trial:
         state=attempt.state,
         reason=_sentence(attempt.reason),
         notices=snapshot.get("notices", []),
-        findings=list(_findings(snapshot)) if snapshot else [],
+        findings=[*_findings(snapshot), *_past(json.loads(attempt.days))] if snapshot else [],
     )
 
 
@@ -86,15 +87,19 @@ def _findings(snapshot: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if snapshot["credentials_expire_at"]:
         yield "The credentials end", snapshot["credentials_expire_at"]
     yield from _figures(snapshot)
-    for day, figures in sorted(snapshot["days"].items()):
-        yield day, ", ".join(f"{value} ({label})" for label, value in _figures(figures))
+
+
+def _past(days: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The last few days; a site that has still to fetch its past brings more."""
+    for day in days[-PAST_DAYS:]:
+        yield day["day"], ", ".join(f"{value} ({label})" for label, value in _figures(day))
 
 
 def _figures(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("visitors", "sales"):
         if figures[name] is not None:
             yield name.capitalize(), f"{figures[name]:,}"
-    for currency, minor in figures["revenue_minor"].items():
+    for currency, minor in (figures["revenue_minor"] or {}).items():
         yield f"Revenue, {currency}", money(minor, currency)
-    for name, metric in figures["metrics"].items():
+    for name, metric in (figures["metrics"] or {}).items():
         yield name.replace("_", " ").capitalize(), with_unit(**metric)

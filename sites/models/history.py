@@ -30,8 +30,8 @@ class SiteSnapshot(models.Model):
 class Period(models.Model):
     """What the points of an hour or a day come to. A period without any has no row: a gap.
 
-    attempts: all; good: found up or slow; down: measured as down. What is left could not be
-        measured, and counts for nothing.
+    attempts: all but those while our own network was away; good: found up or slow; down: measured as
+        down. What is left could not be measured, and counts for nothing.
     latency_counts: a histogram that can be added up; see sites/history/latency.py.
     visitors, sales, revenue_minor: of this period alone; None where they are not known, which is
         not zero. revenue_minor is by currency.

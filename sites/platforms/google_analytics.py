@@ -97,6 +97,7 @@ class GoogleAnalytics(Platform):
     # such a report costs less than 10 (developers.google.com/analytics/devguides/reporting/data/v1/
     # quotas): 23 a minute at most. An exhausted quota would shut out the owner's other reports.
     limits = Limits(concurrent=5, per_minute=15)
+    longest_past_days = 365
 
     def __init__(self, origin: str = ORIGIN, token_url: str = google_token.TOKEN_URL) -> None:
         self._origin = origin

@@ -79,6 +79,7 @@ class LemonSqueezy(Platform):
     Credentials = Credentials
     # 300 a minute (docs.lemonsqueezy.com/api/getting-started/requests). Half is left to the business.
     limits = Limits(concurrent=2, per_minute=150)
+    longest_past_days = 365
 
     def __init__(self, origin: str = ORIGIN) -> None:
         self._origin = origin

@@ -122,6 +122,7 @@ class Shopify(Platform):
     # 100 points a second for each app in each shop (shopify.dev/docs/api/usage/limits), and a page
     # takes up to 300 of them.
     limits = Limits(concurrent=2, per_minute=20)
+    longest_past_days = 60  # Without a right of its own an app sees no more.
 
     def __init__(self, origin: str = ORIGIN) -> None:
         self._origin = origin

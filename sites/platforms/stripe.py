@@ -89,6 +89,7 @@ class Stripe(Platform):
     # 100 a second in live mode, 25 in sandboxes (docs.stripe.com/rate-limits), for everything that
     # the account does. A monitor takes its sales no more than a tenth of that.
     limits = Limits(concurrent=5, per_minute=600)
+    longest_past_days = 365
 
     def __init__(self, origin: str = ORIGIN) -> None:
         self._origin = origin

@@ -73,7 +73,7 @@ def test_number_of_queries_does_not_grow_with_the_sites(
         site(f"Site {number}", timezone.now(), attempts=3)
     # Session, user; open incidents; sites, their hours, their days; the last sync, two periods; actions,
     # embeddings, the active version; schedules, their last runs.
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         assert staff.get("/").status_code == 200
 
 
