@@ -2,20 +2,19 @@ import json
 from typing import Any
 
 import pytest
-from django.utils import timezone
 from pytest_django import Settings
 
 from scheduling.models import JobRun
 from scheduling.qstash import QStashAway
 from scheduling.registry import registry
 from scheduling.runner import Call, Ending, run_job
-from sites.attempts import Attempt, State
 from sites.chunks import SYNC_CHUNK
 from sites.jobs import SYNC_SITES, request_sync
 from sites.models import MonitoredSite, SyncChunk, SyncLog
-from sites.outbound import Outbound
+from sites.outbound import Client
+from sites.platforms.base import FetchRequest, Health, Snapshot
 from sites.platforms.uptime import MAX_TIMEOUT_S
-from tests.sites.conftest import AddSite
+from tests.sites.conftest import AddScript, AddSite
 from tests.sites.loopback import http
 from tests.sites.website import Website
 
@@ -84,18 +83,16 @@ def test_a_request_fails_when_qstash_is_away() -> None:
         request_sync(["shop"], JobRun.Trigger.API, caller="me")
 
 
-def test_the_time_of_a_chunk_suffices_for_the_most_patient_site(
-    monkeypatch: pytest.MonkeyPatch, add_site: AddSite
-) -> None:
-    limits_s: list[float] = []
+def test_the_time_of_a_chunk_suffices_for_the_most_patient_site(script: AddScript) -> None:
+    left_s: list[float] = []
 
-    async def attempt(site: MonitoredSite, outbound: Outbound, *, timeout_s: float) -> Attempt:
-        limits_s.append(timeout_s)
-        return Attempt(site=site, made_at=timezone.now(), state=State.UP, snapshot="{}")
+    async def fetch(request: FetchRequest, client: Client) -> Snapshot:
+        left_s.append(client.left_s)
+        return Snapshot(taken_at=request.now, health=Health.UP)
 
-    monkeypatch.setattr("sites.fetching.attempt", attempt)
+    script(it=fetch)
+    site = MonitoredSite.objects.create(name="shop", platform="scripted", options={"fetch": "it"})
     log = SyncLog.objects.create()
-    SyncChunk.objects.create(log=log, number=0, site_ids=[add_site("shop").pk])
-    outcome = run_job(registry[SYNC_CHUNK], call(log=log.pk, chunk=0))
-    assert outcome.ending is Ending.DONE
-    assert limits_s[0] > MAX_TIMEOUT_S
+    SyncChunk.objects.create(log=log, number=0, site_ids=[site.pk])
+    assert run_job(registry[SYNC_CHUNK], call(log=log.pk, chunk=0)).ending is Ending.DONE
+    assert left_s[0] > MAX_TIMEOUT_S
