@@ -176,8 +176,7 @@ def test_site_is_tested_added_and_synced(
     snapshot = site.last_snapshot or {}
     assert (site.state, site.state_reason) == ("up", "")
     assert {name: snapshot[name] for name in FOUND[key]} == FOUND[key]
-    # Shopify shows no order before the 60th day, and that one in part.
-    assert site.days.count() == (59 if key == "shopify" else 60)
+    assert site.days.count() == 60
 
     pages = [LIST, reverse("admin:sites_monitoredsite_change", args=[site.pk])]
     shown = [staff.get(page).content.decode() for page in pages]
