@@ -150,7 +150,7 @@ class MonitoredSiteAdmin(admin.ModelAdmin):
         ids = [site.pk for site in objs]
         counts = {"monitored sites": len(objs)}
         for name, model in {"points": SiteSnapshot, "hours": SiteHour, "days": SiteDay}.items():
-            counts[name] = model.objects.filter(site__in=ids).count()
+            counts[name] = model._default_manager.filter(site__in=ids).count()
         return [str(site) for site in objs], counts, set(), []
 
     @admin.display(description="Platform", ordering="platform")
