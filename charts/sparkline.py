@@ -13,7 +13,7 @@ MARGIN = 3
 TICK = 6
 #: Two points further apart than this many of what one stands for are not joined: nobody looked
 #: between.
-LONGEST_STEP = 1.5
+LONGEST_STEP = 1.9
 #: A lone value is drawn as a dash of this length.
 DASH = 1
 LENGTH_S = {"hour": 3600, "day": 86_400}

@@ -21,7 +21,7 @@ from scheduling.models import JobRun
 from scheduling.qstash import QStashProblem
 from sites.forms import CREDENTIAL, OPTION, THRESHOLDS, TRY, MonitoredSiteForm, form_for
 from sites.jobs import request_sync
-from sites.models import Incident, MonitoredSite, SiteSnapshot, SyncLog
+from sites.models import Incident, MonitoredSite, SiteDay, SiteHour, SiteSnapshot, SyncLog
 from sites.platforms import PLATFORMS
 from sites.trying import try_connection
 
@@ -184,9 +184,11 @@ class MonitoredSiteAdmin(admin.ModelAdmin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Count the history instead of listing it: a site has a hundred snapshots a day."""
-        history = SiteSnapshot.objects.filter(site__in=[site.pk for site in objs]).count()
-        counts = {"monitored sites": len(objs), "snapshots": history}
+        """Count the history instead of listing it: a site has thousands of rows."""
+        ids = [site.pk for site in objs]
+        counts = {"monitored sites": len(objs)}
+        for name, model in {"points": SiteSnapshot, "hours": SiteHour, "days": SiteDay}.items():
+            counts[name] = model._default_manager.filter(site__in=ids).count()
         return [str(site) for site in objs], counts, set(), []
 
     @admin.display(description="Platform", ordering="platform")

@@ -169,5 +169,5 @@ def test_a_sparkline_tells_its_course_in_words(page: Page) -> None:
     page.goto("/")
     card = page.locator(".card").filter(has_text="Inkwell API")
     expect(card.get_by_role("img")).to_have_accessible_name(
-        re.compile(r"Latency over 24 hours: lowest .* failures in [34] of 2[56]\.")
+        re.compile(r"Latency over 2[45] hours: lowest .* failures in [34] of 2[56]\.")
     )
