@@ -12,8 +12,9 @@ ALLOWED = {
     "encryption": set(),
     "scheduling": {"encryption"},
     "sites": {"scheduling", "encryption"},
+    "alerts": {"sites", "scheduling", "encryption"},
     "recommendations": {"scheduling", "encryption"},
-    "soloboard": {"sites", "recommendations", "scheduling", "encryption"},
+    "soloboard": {"alerts", "sites", "recommendations", "scheduling", "encryption"},
     "qstash_server": set(),
 }
 

@@ -36,8 +36,13 @@ class Server:
 
 
 @contextmanager
-def running_server(directory: Path, **environment: str) -> Iterator[Server]:
-    """Serve tests/scheduling/application.py, on the test's own database unless told otherwise."""
+def running_server(
+    directory: Path, *, port: int = 0, knows_itself: bool = False, **environment: str
+) -> Iterator[Server]:
+    """Serve tests/scheduling/application.py, on the test's own database unless told otherwise.
+
+    knows_itself: its APP_URL is where it listens, so that QStash can call it.
+    """
     log = directory / "server.log"
     given = {
         "DATABASE_URL": database_url(),
@@ -46,8 +51,10 @@ def running_server(directory: Path, **environment: str) -> Iterator[Server]:
         "DEBUG": "false",
         **environment,
     }
-    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as output:
+    with _listen(port) as listener, log.open("ab") as output:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        if knows_itself:
+            given["APP_URL"] = address
         options = ["--bind", f"fd://{listener.fileno()}", "--no-control-socket"]
         options += ["--worker-class", "gthread", "--threads", "8", "--log-level", "warning"]
         process = subprocess.Popen(
@@ -66,6 +73,18 @@ def running_server(directory: Path, **environment: str) -> Iterator[Server]:
         yield server
     finally:
         server.kill()
+
+
+def _listen(port: int) -> socket.socket:
+    """Listen there, as soon as the worker of a server that was killed has let go of it."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def database_url() -> str:
