@@ -147,7 +147,7 @@ class UsualBand(RuleKind[Days]):
                 return combine(" ".join(reasons))
         if verdicts:
             return unknown(verdicts[0].reason)
-        return unknown(f"No {options['figure']} are known of it.")
+        return unknown(f"No figures of {options['figure']} are known of it.")
 
 
 def _last_day(zone: ZoneInfo, settle_hours: int, now: datetime) -> date:
