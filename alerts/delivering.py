@@ -70,7 +70,7 @@ def deliver(delivery_id: uuid.UUID) -> bool:
     Raises RetryLater when the channel failed, and while another process may be at it.
     """
     now = timezone.now()
-    delivery = Delivery.objects.select_related("channel").filter(pk=delivery_id).first()
+    delivery = _read(delivery_id)
     if delivery is None or delivery.status in (Status.SENT, Status.FAILED):
         return False
     may_be_repetition = delivery.status == Status.SENDING
@@ -122,6 +122,11 @@ def send_over(channel: Channel, message: AlertMessage) -> None:
     if sender.required - set(secrets):
         raise ChannelError("A secret of the channel is missing; enter it again.")
     sender.send(message, sender.options(channel.options), secrets)
+
+
+def _read(delivery_id: uuid.UUID) -> Delivery | None:
+    deliveries = Delivery.objects.select_related("channel").defer("channel__secrets")
+    return deliveries.filter(pk=delivery_id).first()
 
 
 def _claim(delivery: Delivery, now: datetime) -> bool:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 
 from alerts import outbox
 from alerts.firing import Step, Track, step
 from alerts.judging import judge
-from alerts.models import Alert, AlertEvent, AlertRule
+from alerts.models import Alert, AlertEvent, AlertRule, Channel
 from alerts.rules import RULES
 from alerts.rules.base import Target, Verdict
 
@@ -38,7 +38,8 @@ def evaluate(now: datetime) -> Evaluation:
 
     Reading comes before, with no transaction open.
     """
-    rules = _readable(AlertRule.objects.filter(enabled=True).prefetch_related("channels"))
+    channels = Prefetch("channels", Channel.objects.filter(enabled=True).sealed())
+    rules = _readable(AlertRule.objects.filter(enabled=True).prefetch_related(channels))
     verdicts = [(rule, judge(rule, now)) for rule in rules]
     with transaction.atomic():
         events = [event for rule, said in verdicts for event in _apply(rule, said, now)]
@@ -109,8 +110,6 @@ def _write(events: list[AlertEvent]) -> list[AlertEvent]:
     Alert.objects.bulk_create([alert for alert in alerts if alert.pk is None])
     known = [event.alert for event in events if event.kind != Kind.OPENED]
     Alert.objects.bulk_update(known, ["told_at", "closed_at"])
-    for event in events:
-        event.alert_id = event.alert.pk
     return AlertEvent.objects.bulk_create(events)
 
 

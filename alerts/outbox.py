@@ -11,7 +11,9 @@ TRIED_FOR = timedelta(days=2)
 
 
 def put(events: Sequence[AlertEvent], now: datetime) -> int:
-    """Write a message for each event and channel of its rule. Returns how many messages are new.
+    """Write a message for each event and channel of its rule, of those that its rule was read with.
+
+    Returns how many messages are new.
 
     Of one channel: more events than its limit become one message, and what falls into its quiet
     hours joins the one message that goes out when they end.
@@ -21,8 +23,6 @@ def put(events: Sequence[AlertEvent], now: datetime) -> int:
     for event in events:
         rule = event.alert.rule
         for channel in rule.channels.all():
-            if not channel.enabled:
-                continue
             quiet = None if rule.ignores_quiet_hours else channel.quiet_hours
             if quiet and (end := quiet.end_after(now)):
                 held[channel, end].append(event)

@@ -103,6 +103,7 @@ class AlertAdmin(ReadOnlyAdmin):
     @admin.display(description="Messages")
     def messages(self, alert: Alert) -> SafeString | str:
         deliveries = Delivery.objects.filter(events__alert=alert).distinct()
+        deliveries = deliveries.select_related("channel").defer("channel__secrets")
         rows = (
             (
                 reverse("admin:alerts_delivery_change", args=[delivery.pk]),
@@ -111,7 +112,7 @@ class AlertAdmin(ReadOnlyAdmin):
                 status_pill(delivery),
                 delivery.error,
             )
-            for delivery in deliveries.select_related("channel").order_by("created_at")
+            for delivery in deliveries.order_by("created_at")
         )
         return format_html_join(SafeString("<br>"), '<a href="{}">{} {}</a> {} {}', rows) or "—"
 
@@ -128,7 +129,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "error",
     )
     list_filter = ("status", "channel", "created_at")
-    list_select_related = ("channel",)
     date_hierarchy = "created_at"
     show_full_result_count = False
     actions = ("send_again",)
@@ -141,6 +141,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         deliveries: QuerySet[Delivery] = super().get_queryset(request)
         events = AlertEvent.objects.select_related("alert__rule", "alert__site")
+        deliveries = deliveries.select_related("channel").defer("channel__secrets")
         return deliveries.prefetch_related(Prefetch("events", queryset=events))
 
     def has_send_permission(self, request: HttpRequest) -> bool:

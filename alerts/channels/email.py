@@ -1,5 +1,6 @@
 """Alerts by e-mail, over the SMTP server of the settings."""
 
+import contextlib
 import smtplib
 from collections.abc import Mapping
 from email.utils import parseaddr
@@ -7,7 +8,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 
 from alerts.channels.base import ChannelError, ChannelKind, Message
 
@@ -37,7 +38,9 @@ class Email(ChannelKind):
     ) -> None:
         if not settings.EMAIL_HOST:
             raise ChannelError(NOT_CONFIGURED)
+        connection = get_connection()
         mail = EmailMessage(
+            connection=connection,
             subject=" ".join(message.title.split()),
             body=f"{message.text}\n\n{message.url}\n",
             to=[options["to"]],
@@ -48,7 +51,9 @@ class Email(ChannelKind):
             },
         )
         try:
-            mail.send()
+            # Django leaves a connection open whose login failed.
+            with contextlib.closing(connection):
+                mail.send()
         except smtplib.SMTPException as error:
             raise ChannelError(_in_words(error)) from error
         except OSError as error:

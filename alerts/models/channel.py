@@ -1,26 +1,24 @@
 """Where alerts go."""
 
-import json
+from typing import Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models.functions import Cast
 
 from alerts.channels import CHANNELS
 from alerts.channels.base import ChannelKind
 from alerts.quiet_hours import QuietHours
 from encryption.fields import EncryptedDictField
-from encryption.keyring import keyring
 from scheduling.validators import validate_timezone
 
 
 class ChannelQuerySet(models.QuerySet["Channel"]):
-    def sealed(self) -> "ChannelQuerySet":
-        """Leave the secrets encrypted, so that a channel whose key is missing does not hide all the
-        others.
+    def sealed(self) -> Self:
+        """Leave the secrets unread until `open_secrets`, so that a channel whose key is missing does
+        not hide all the others.
         """
-        return self.defer("secrets").annotate(sealed_secrets=Cast("secrets", models.TextField()))
+        return self.defer("secrets")
 
 
 class Channel(models.Model):
@@ -58,9 +56,6 @@ class Channel(models.Model):
 
     objects = ChannelQuerySet.as_manager()
 
-    #: As the database holds them; only on channels that were read `sealed`.
-    sealed_secrets: str
-
     class Meta:
         db_table = "alert_channels"
         ordering = ["name"]
@@ -95,8 +90,5 @@ class Channel(models.Model):
 
     def open_secrets(self) -> dict[str, str]:
         """The secrets by name. Raises DecryptionFailed when their key is missing."""
-        if "secrets" in self.get_deferred_fields():
-            sealed = self.sealed_secrets
-            self.secrets = json.loads(keyring().decrypt(sealed)) if sealed else {}
         secrets: dict[str, str] = self.secrets
         return secrets
