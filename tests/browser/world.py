@@ -138,7 +138,7 @@ def _data(
 
 
 def _schedules(now: datetime) -> None:
-    jobs = [default_row(job) for job in registry]
+    jobs = [default_row(job) for job in registry.scheduled]
     jobs += [
         ScheduledJob(
             key="nightly-backup", name="Nightly backup of everything that matters", cron="30 2 * * MON-FRI",
