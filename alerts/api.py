@@ -34,6 +34,6 @@ class AlertCursor(CursorPagination):
 class AlertViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     """The alerts, the newest first."""
 
-    queryset = Alert.objects.select_related("rule", "site").prefetch_related("events")
+    queryset = Alert.objects.with_names().prefetch_related("events")
     serializer_class = AlertSerializer
     pagination_class = AlertCursor

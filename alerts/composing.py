@@ -7,10 +7,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.db.models import Prefetch
 from django.urls import reverse
 
 from alerts.channels.base import Message
-from alerts.models import AlertEvent, Channel, Delivery
+from alerts.models import Alert, AlertEvent, Channel, Delivery
 from alerts.rules.base import in_words
 
 Kind = AlertEvent.Kind
@@ -24,7 +25,8 @@ TEST_TITLE = "SoloBoard: a test of this channel"
 
 def compose(delivery: Delivery, *, may_be_repetition: bool = False) -> Message:
     """The message of a delivery with its events. The same events give the same words."""
-    events = list(delivery.events.select_related("alert__rule", "alert__site"))
+    alerts = Prefetch("alert", Alert.objects.with_names())
+    events = list(delivery.events.prefetch_related(alerts))
     zone = ZoneInfo(delivery.channel.timezone)
     if len(events) == 1:
         title = _headline(events[0])

@@ -38,7 +38,7 @@ def evaluate(now: datetime) -> Evaluation:
 
     Reading comes before, with no transaction open.
     """
-    channels = Prefetch("channels", Channel.objects.filter(enabled=True).sealed())
+    channels = Prefetch("channels", Channel.objects.filter(enabled=True))
     rules = _readable(AlertRule.objects.filter(enabled=True).prefetch_related(channels))
     verdicts = [(rule, judge(rule, now)) for rule in rules]
     with transaction.atomic():

@@ -11,6 +11,7 @@ from alerts.channels.base import ChannelKind
 from alerts.models import AlertRule, Channel
 from alerts.rules.base import RuleKind
 from encryption.keyring import DecryptionFailed
+from sites.models import MonitoredSite
 
 OPTION = "option_"
 SECRET = "secret_"  # noqa: S105 - the beginning of names of fields
@@ -70,6 +71,13 @@ class RuleForm(KindForm):
             "tells_recovery", "ignores_quiet_hours",
         )  # fmt: skip
         widgets: ClassVar[Mapping[str, forms.Widget]] = {"channels": forms.CheckboxSelectMultiple()}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields.get("site")  # A rule about the installation has none.
+        if isinstance(field, forms.ModelChoiceField):
+            # One whose key is missing must not hide the others.
+            field.queryset = MonitoredSite.objects.sealed()
 
 
 class ChannelForm(KindForm):

@@ -1,8 +1,9 @@
 """The recurring work of this app, and the sending of single messages."""
 
 import logging
+import math
 import uuid
-from datetime import timedelta
+from datetime import datetime
 
 from django.utils import timezone
 
@@ -74,16 +75,19 @@ def deliver_alert(run: Run) -> JobResult:
 
 
 def request_evaluation() -> None:
-    """Have the rules evaluated at the end of the current slot, by way of QStash. Raises QStashProblem.
+    """Have the rules evaluated soon, by way of QStash. Raises QStashProblem."""
+    publish_messages(registry[EVALUATE_ALERTS], [evaluation_message(timezone.now())])
 
-    A sync writes in parts, and each asks; the id of the slot makes one evaluation of those within it,
+
+def evaluation_message(now: datetime) -> Message:
+    """Ask for an evaluation at the end of the current slot.
+
+    A sync writes in parts, and each asks: the id of the slot makes one evaluation of those within it,
     and its delay makes that one see them all.
     """
-    now_s = timezone.now().timestamp()
-    slot = int(now_s // SLOT_S)
-    message = Message(
+    slot, within_s = divmod(now.timestamp(), SLOT_S)
+    return Message(
         payload={},
-        deduplication_id=f"{EVALUATE_ALERTS}-{slot}",
-        delay_s=int(timedelta(seconds=(slot + 1) * SLOT_S - now_s).total_seconds()) + 1,
+        deduplication_id=f"{EVALUATE_ALERTS}-{slot:.0f}",
+        delay_s=math.ceil(SLOT_S - within_s),
     )
-    publish_messages(registry[EVALUATE_ALERTS], [message])

@@ -63,7 +63,6 @@ class OpenFilter(admin.SimpleListFilter):
 class AlertAdmin(ReadOnlyAdmin):
     list_display = ("about", "rule", "state", "opened_at", "lasted", "reason")
     list_filter = (OpenFilter, "rule", "opened_at")
-    list_select_related = ("rule", "site")
     search_fields = ("site__name", "subject", "rule__name")
     date_hierarchy = "opened_at"
     show_full_result_count = False
@@ -75,6 +74,9 @@ class AlertAdmin(ReadOnlyAdmin):
         ("What happened", {"fields": ("timeline", "messages")}),
     )
     readonly_fields = ("about", "state", "lasted", "timeline", "messages")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Alert]:
+        return Alert.objects.with_names()
 
     @admin.display(description="About", ordering="site__name")
     def about(self, alert: Alert) -> str:
@@ -140,7 +142,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         deliveries: QuerySet[Delivery] = super().get_queryset(request)
-        events = AlertEvent.objects.select_related("alert__rule", "alert__site")
+        alerts = Prefetch("alert", Alert.objects.with_names())
+        events = AlertEvent.objects.prefetch_related(alerts)
         deliveries = deliveries.select_related("channel").defer("channel__secrets")
         return deliveries.prefetch_related(Prefetch("events", queryset=events))
 

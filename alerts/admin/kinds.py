@@ -68,6 +68,17 @@ class KindAdmin(admin.ModelAdmin):
         ]
         return [(title, fields) for title, fields in sets if fields["fields"]]
 
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Name what is deleted, and not each of the alerts and messages that go with it."""
+        return (
+            [str(row) for row in objs],
+            {str(self.opts.verbose_name_plural): len(objs)},
+            set(),
+            [],
+        )
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Without the code of its kind a row can be looked at and deleted, and no more.
         has_code = obj is None or obj.kind in self.kinds

@@ -32,7 +32,6 @@ ROWS_SHOWN = 200
 class AlertRuleAdmin(KindAdmin):
     list_display = ("name", "kind_name", "about", "shown_state", "cooldown_minutes", "enabled")
     list_filter = ("enabled",)
-    list_select_related = ("site",)
     search_fields = ("name",)
     change_form_template = "admin/alerts/alertrule/change_form.html"
     kinds = RULES
@@ -54,6 +53,7 @@ class AlertRuleAdmin(KindAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
         rules: QuerySet[AlertRule] = super().get_queryset(request)
+        rules = rules.select_related("site").defer("site__credentials", "site__last_snapshot")
         return rules.annotate(open_count=Count("alerts", filter=Q(alerts__closed_at=None)))
 
     def get_urls(self) -> list[URLPattern]:

@@ -87,8 +87,8 @@ class Secrets(forms.Form):
         label="Signing key",
         required=False,
         max_length=200,
-        help_text=f"With one, {SIGNATURE_HEADER} holds t=<Unix seconds>,v1=<hex> with the HMAC-SHA256 "
-        "of <Unix seconds>.<body>.",
+        help_text=f"With one, {SIGNATURE_HEADER} holds t=TIME,v1=HEX: the Unix time in seconds, and the "
+        "HMAC-SHA256 of TIME, a dot, and the body.",
     )
 
     def clean_url(self) -> str:

@@ -1,12 +1,21 @@
 """Firings of rules, and what happened in each."""
 
 from datetime import datetime, timedelta
+from typing import Self
 
 from django.db import models
 from django.db.models import Q
 
 from alerts.models.rule import AlertRule
 from sites.models import MonitoredSite
+
+
+class AlertQuerySet(models.QuerySet["Alert"]):
+    def with_names(self) -> Self:
+        """Read the rule and the site along, without the site's credentials: a missing key must hide
+        no alert.
+        """
+        return self.select_related("rule", "site").defer("site__credentials", "site__last_snapshot")
 
 
 class Alert(models.Model):
@@ -26,6 +35,8 @@ class Alert(models.Model):
     opened_at = models.DateTimeField()
     told_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
+
+    objects = AlertQuerySet.as_manager()
 
     class Meta:
         db_table = "alerts"

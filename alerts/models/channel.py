@@ -1,7 +1,5 @@
 """Where alerts go."""
 
-from typing import Self
-
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -13,12 +11,12 @@ from encryption.fields import EncryptedDictField
 from scheduling.validators import validate_timezone
 
 
-class ChannelQuerySet(models.QuerySet["Channel"]):
-    def sealed(self) -> Self:
+class ChannelManager(models.Manager["Channel"]):
+    def get_queryset(self) -> models.QuerySet["Channel"]:
         """Leave the secrets unread until `open_secrets`, so that a channel whose key is missing does
         not hide all the others.
         """
-        return self.defer("secrets")
+        return super().get_queryset().defer("secrets")
 
 
 class Channel(models.Model):
@@ -54,7 +52,7 @@ class Channel(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = ChannelQuerySet.as_manager()
+    objects = ChannelManager()
 
     class Meta:
         db_table = "alert_channels"

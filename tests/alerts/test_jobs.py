@@ -1,18 +1,19 @@
-import json
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django import Settings
 from qstash import QStash
 
-from alerts import jobs
+from alerts.jobs import SLOT_S, evaluation_message
 from alerts.models import Alert, AlertRule, Delivery
 from scheduling.models import JobRun
 from scheduling.registry import registry
 from scheduling.runner import Call, Ending, run_job
 from sites.signals import sites_synced
-from tests.alerts.conftest import AddChannel, AddPoint, AddRule, AddSite
+from tests.alerts.conftest import NOW, AddChannel, AddPoint, AddRule, AddSite
 from tests.scheduling.conftest import qstash_server, remote
 
 __all__ = ["qstash_server", "remote"]
@@ -22,13 +23,6 @@ EVALUATE, DELIVER = registry["evaluate-alerts"], registry["deliver-alert"]
 
 def call(**payload: object) -> Call:
     return Call(trigger=JobRun.Trigger.COMMAND, payload=payload)
-
-
-def messages(remote: QStash, path: str) -> list[dict[str, object]]:
-    """The bodies of the messages for a path that QStash has and has not delivered."""
-    events = remote.event.list().events
-    created = [it for it in events if it.state == "CREATED" and it.url.endswith(path)]
-    return [json.loads(it.body or "{}") for it in created]
 
 
 def test_the_jobs_propose_what_the_documentation_says() -> None:
@@ -90,26 +84,22 @@ def test_a_channel_that_fails_asks_qstash_to_come_back(
     assert (outcome.ending, outcome.retry_after_s) == (Ending.RETRY_LATER, 61)
 
 
-def test_parts_of_a_sync_ask_for_one_evaluation_after_the_last_of_them(
-    add_rule: AddRule, remote: QStash, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_rule()
-    begin = timezone.now().replace(microsecond=0, second=0) + timedelta(minutes=1)
-    published = []
-    monkeypatch.setattr(
-        jobs, "publish_messages", lambda job, them: published.extend((job, it) for it in them)
+def test_parts_of_a_sync_ask_for_one_evaluation_after_the_last_of_them() -> None:
+    first, second, third, next_slot = (
+        evaluation_message(NOW + timedelta(seconds=it)) for it in (0, 2, 4.9, 5)
     )
-    for second in (0, 2, 4.9, 5):
-        at = begin + timedelta(seconds=second)
-        monkeypatch.setattr(jobs.timezone, "now", lambda at=at: at)
-        assert [it for _, it in sites_synced.send_robust(sender=None, site_ids=[1])] == [None]
-    slots = [message.deduplication_id for _, message in published]
-    assert len(set(slots[:3])) == 1
-    assert slots[3] != slots[0]
-    for second, (job, message) in zip((0, 2, 4.9, 5), published, strict=True):
-        assert job is EVALUATE
-        end = 5 if second < 5 else 10
-        assert end <= second + message.delay_s <= end + 1
+    assert first.deduplication_id == second.deduplication_id == third.deduplication_id
+    assert next_slot.deduplication_id != first.deduplication_id
+    assert [it.delay_s for it in (first, second, third, next_slot)] == [5, 3, 1, 5]
+
+
+@given(later_s=st.floats(0, 3600))
+def test_an_evaluation_comes_when_its_slot_is_over(later_s: float) -> None:
+    now = NOW + timedelta(seconds=later_s)
+    message = evaluation_message(now)
+    then = now + timedelta(seconds=message.delay_s)
+    assert 1 <= message.delay_s <= SLOT_S
+    assert evaluation_message(then).deduplication_id != message.deduplication_id
 
 
 def test_qstash_takes_one_of_the_requests_of_a_slot(
@@ -119,9 +109,10 @@ def test_qstash_takes_one_of_the_requests_of_a_slot(
     caplog.set_level("INFO", "scheduling.qstash")
     for _ in range(4):
         sites_synced.send(sender=None, site_ids=[1])
-    taken = [record.args for record in caplog.records if record.name == "scheduling.qstash"]
-    # The slot may have ended in between.
-    assert sum(args[0] for args in taken if isinstance(args, tuple)) in (1, 2)
+    taken = [text for text in caplog.messages if "messages for evaluate-alerts" in text]
+    assert len(taken) == 4
+    # A slot may have ended in between.
+    assert sum("took 1 of 1" in text for text in taken) in (1, 2)
 
 
 def test_without_a_rule_a_sync_asks_for_nothing(db: None, caplog: pytest.LogCaptureFixture) -> None:
