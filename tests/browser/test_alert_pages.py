@@ -35,10 +35,14 @@ def world(transactional_db: None) -> None:
     Delivery.objects.update(status="failed", attempts=30, error="127.0.0.1 refused the connection.")
 
 
+def new_rule(key: str) -> Callable[[], str]:
+    return lambda: f"/admin/alerts/alertrule/add/?kind={key}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "rules": lambda: "/admin/alerts/alertrule/",
     "kinds of rules": lambda: "/admin/alerts/alertrule/add/",
-    **{f"new {key}": f"/admin/alerts/alertrule/add/?kind={key}".__str__ for key in RULES},
+    **{f"new {key}": new_rule(key) for key in RULES},
     "rule": lambda: f"/admin/alerts/alertrule/{AlertRule.objects.get().pk}/change/",
     "backtest": lambda: f"/admin/alerts/alertrule/{AlertRule.objects.get().pk}/backtest/?days=3",
     "channels": lambda: "/admin/alerts/channel/",

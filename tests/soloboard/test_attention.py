@@ -73,8 +73,19 @@ def test_open_alerts_and_messages_that_do_not_get_through_are_noticed() -> None:
         Alert.objects.create(
             rule=rule, subject="sync-sites", opened_at=now, told_at=now, closed_at=closed_at
         )
-    times: dict[str, Any] = {"channel": channel, "created_at": now, "due_at": now, "give_up_at": now}
-    for status, attempts in (("failed", 9), ("waiting", 3), ("sending", 4), ("waiting", 2), ("sent", 5)):
+    times: dict[str, Any] = {
+        "channel": channel,
+        "created_at": now,
+        "due_at": now,
+        "give_up_at": now,
+    }
+    for status, attempts in (
+        ("failed", 9),
+        ("waiting", 3),
+        ("sending", 4),
+        ("waiting", 2),
+        ("sent", 5),
+    ):
         Delivery.objects.create(status=status, attempts=attempts, **times)
     assert [text for text in texts() if "alert" in text] == [
         "1 alert: open",
