@@ -6,13 +6,14 @@ probability that all of the hours since the last sale stay without any is exp(-(
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
+from django.db.models import Min, Q, QuerySet
 
 from alerts.rules.base import RuleKind, Target, Verdict, clear, firing, in_words, unknown
 from sites.models import MonitoredSite, SiteHour
@@ -141,9 +142,24 @@ class NoSales(RuleKind[SalesHours]):
         end: datetime,
     ) -> Mapping[Target, SalesHours]:
         hours: dict[int, list[tuple[datetime, int]]] = {site.pk: [] for site in sites}
-        rows = SiteHour.objects.filter(
-            site__in=list(hours), begins_at__gte=begin, begins_at__lte=end, sales__isnull=False
+        known = SiteHour.objects.filter(
+            site__in=list(hours), begins_at__lte=end, sales__isnull=False
         ).order_by("begins_at")
+        wanted = Q(begins_at__gte=begin)
+        if end - begin == self.lookback(options):
+            # Judged at one instant alone, a site that has just sold needs that sale and the beginning
+            # of its history. To read all of it would be the better part of an evaluation.
+            recent = Q(begins_at__gt=end - 2 * HOUR)
+            selling = set(
+                known.filter(recent, sales__gt=0).order_by().values_list("site", flat=True)
+            )
+            wanted = (wanted & ~Q(site__in=selling)) | recent
+            for site_id, first in _first_hours(
+                known, selling, end - timedelta(weeks=options["weeks"])
+            ):
+                if first <= end - 2 * HOUR:
+                    hours[site_id].append((first, 0))
+        rows = known.filter(wanted)
         for site_id, begins_at, sales in rows.values_list("site_id", "begins_at", "sales").iterator(
             chunk_size=10_000
         ):
@@ -167,6 +183,8 @@ class NoSales(RuleKind[SalesHours]):
                 f"Too little history to judge: {options['least_weeks']} weeks are needed, "
                 f"there are {known}."
             )
+        if not silent:
+            return clear(f"The last sale is of {last:%d %b %H:%M} UTC, and no hour is known since.")
         expected = evidence.expected(silent, begin, end)
         probability = math.exp(-expected)
         words = (
@@ -174,3 +192,11 @@ class NoSales(RuleKind[SalesHours]):
             f"{expected:.1f} are usual; the probability of that is {probability:.2g}."
         )
         return firing(words) if probability < options["probability"] else clear(words)
+
+
+def _first_hours(
+    known: QuerySet[SiteHour], site_ids: Collection[int], begin: datetime
+) -> Iterable[tuple[int, datetime]]:
+    """The first known hour of each site from begin on."""
+    found = known.filter(site__in=site_ids, begins_at__gte=begin).order_by()
+    return found.values_list("site").annotate(first=Min("begins_at"))

@@ -78,7 +78,7 @@ def test_gaps_are_not_zeros_neither_in_what_is_usual_nor_in_the_silence() -> Non
     assert "6.0 are usual" in judge(half + full_silence, NOW + 23 * HOUR).reason
     without_nine = [hour for hour in full_silence if hour[0].hour != 9]
     assert "3.0 are usual" in judge(hours + without_nine, NOW + 23 * HOUR).reason
-    assert "0.0 are usual" in judge(hours, NOW + 23 * HOUR).reason
+    assert "no hour is known since" in judge(hours, NOW + 23 * HOUR).reason
 
 
 @pytest.mark.parametrize("weeks", [0, 1, 2])
@@ -155,7 +155,7 @@ def test_more_weeks_needed_than_looked_at_are_refused() -> None:
     assert form.errors == {"least_weeks": ["It learns from fewer weeks than that."]}
 
 
-def test_any_number_of_sites_is_read_with_one_query(
+def test_any_number_of_sites_is_read_with_three_queries(
     add_site: AddSite, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     sites = [add_site(f"shop {number}", timezone="Europe/Vienna") for number in range(3)]
@@ -164,11 +164,46 @@ def test_any_number_of_sites_is_read_with_one_query(
         for number, site in enumerate(sites)
         for moment, sales in shop(4, {11: 20}) + silence(25)
     )
-    begin = NOW - KIND.lookback(OPTIONS)
-    with django_assert_num_queries(1):
+    SiteHour.objects.filter(site=sites[2], begins_at=NOW + 24 * HOUR).update(sales=1)
+    begin = NOW + 25 * HOUR - KIND.lookback(OPTIONS)
+    with django_assert_num_queries(3):
         found = KIND.read(OPTIONS, sites, begin, NOW + 25 * HOUR)
     verdicts = [
         KIND.judge(OPTIONS, found[Target(site_id=site.pk)], NOW + 25 * HOUR).finding
         for site in sites
     ]
-    assert verdicts == [Finding.UNKNOWN, Finding.FIRING, Finding.FIRING]
+    assert verdicts == [Finding.UNKNOWN, Finding.FIRING, Finding.CLEAR]
+
+
+@pytest.mark.parametrize("ago", range(6))
+def test_a_site_that_has_just_sold_is_judged_as_in_a_replay_from_less_history(
+    add_site: AddSite, ago: int
+) -> None:
+    site = add_site("shop", timezone="UTC")
+    now = NOW + 5 * HOUR + timedelta(minutes=10)
+    hours = shop(8, dict.fromkeys(range(24), 20)) + silence(6)
+    hours = [(it, 20 if it == NOW + (5 - ago) * HOUR else sales) for it, sales in hours]
+    SiteHour.objects.bulk_create(
+        SiteHour(site=site, begins_at=begins_at, sales=sales) for begins_at, sales in hours
+    )
+    begin = now - KIND.lookback(OPTIONS)
+    live, replayed = (
+        KIND.read(OPTIONS, [site], begin - earlier, now)[Target(site_id=site.pk)]
+        for earlier in (timedelta(0), HOUR)
+    )
+    assert (len(live.times) < 5) is (ago < 2)
+    assert KIND.judge(OPTIONS, live, now) == KIND.judge(OPTIONS, replayed, now)
+    # Twenty an hour: one silent hour is enough.
+    assert (KIND.judge(OPTIONS, live, now).finding is Finding.FIRING) is (ago >= 2)
+
+
+@pytest.mark.parametrize(("weeks", "finding"), [(2, Finding.UNKNOWN), (4, Finding.CLEAR)])
+def test_a_site_that_has_just_sold_is_said_to_have_too_little_history_where_it_has(
+    add_site: AddSite, weeks: int, finding: Finding
+) -> None:
+    site = add_site("shop")
+    SiteHour.objects.bulk_create(
+        SiteHour(site=site, begins_at=begins_at, sales=20) for begins_at, _ in shop(weeks, {})
+    )
+    found = KIND.read(OPTIONS, [site], NOW - KIND.lookback(OPTIONS), NOW)
+    assert KIND.judge(OPTIONS, found[Target(site_id=site.pk)], NOW).finding is finding
