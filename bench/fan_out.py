@@ -130,7 +130,10 @@ def two_servers() -> Iterator[list[Server]]:
             own = directory / str(number)
             own.mkdir()
             server = running_server(
-                own, application="soloboard.wsgi", door=door, APP_URL=address, **qstash
+                own,
+                application="soloboard.wsgi",
+                door=door,
+                environment={"APP_URL": address, **qstash},
             )
             servers.append(stack.enter_context(server))
         door.close()

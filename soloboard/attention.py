@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
 
+from alerts.models import Alert, Delivery
 from recommendations.models import QuarantinedAction
 from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
 from sites.admin import KIND_OF_STATE
@@ -19,6 +20,8 @@ State = MonitoredSite.State
 #: In the order of urgency.
 BAD = (State.DOWN, State.CREDENTIALS_REFUSED, State.MISCONFIGURED, State.UNAVAILABLE, State.SLOW)
 RECENT = timedelta(hours=24)
+#: A message about an alert that has been tried so often is worth a word.
+STRUGGLING = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,7 @@ def notices() -> Iterator[Notice]:
     """Find everything that is not as it should be; the number of queries is fixed."""
     yield from _incident_notices()
     yield from _site_notices()
+    yield from _alert_notices()
     yield from _schedule_notices()
     failed = JobRun.objects.filter(
         status__in=(JobRun.Status.FAILED, JobRun.Status.ABANDONED),
@@ -90,6 +94,35 @@ def _site_notices() -> Iterator[Notice]:
             kind="warn",
             text=f"{_many(stale, 'site')}: not synced for {minutes} minutes",
             url=f"{url}?state={State.STALE}",
+        )
+
+
+def _alert_notices() -> Iterator[Notice]:
+    if count := Alert.objects.filter(closed_at=None).count():
+        yield Notice(
+            kind="bad",
+            text=f"{_many(count, 'alert')}: open",
+            url=reverse("admin:alerts_alert_changelist") + "?state=open",
+        )
+    unsent = Delivery.objects.filter(Q(status=Delivery.Status.FAILED) | Q(attempts__gte=STRUGGLING))
+    counts = dict(
+        unsent.exclude(status=Delivery.Status.SENT)
+        .order_by()
+        .values_list("status")
+        .annotate(Count("pk"))
+    )
+    url = reverse("admin:alerts_delivery_changelist")
+    if count := counts.pop(Delivery.Status.FAILED, 0):
+        yield Notice(
+            kind="bad",
+            text=f"{_many(count, 'message')} about alerts: not sent, and given up",
+            url=f"{url}?status__exact={Delivery.Status.FAILED}",
+        )
+    if count := sum(counts.values()):
+        yield Notice(
+            kind="warn",
+            text=f"{_many(count, 'message')} about alerts: still not sent after {STRUGGLING} tries or more",
+            url=f"{url}?status__exact={Delivery.Status.WAITING}",
         )
 
 

@@ -6,9 +6,10 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -130,6 +131,48 @@ def database(env: environ.Env, name: str) -> dict[str, Any]:
     if config.get("ENGINE") != "django.db.backends.postgresql":
         raise ImproperlyConfigured(f"{name} must name a PostgreSQL database: {REQUIRED[name]}")
     return config
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailServer:
+    """host: "" where there is none. starttls: the connection turns to TLS; tls: it begins with it."""
+
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = field(default="", repr=False)
+    starttls: bool = False
+    tls: bool = False
+
+
+#: What the scheme of a mail server's address stands for, and its usual port.
+MAIL_SCHEMES = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+
+
+def mail_server(env: environ.Env, name: str) -> MailServer:
+    """Read the address of an SMTP server; a user or password with special characters is escaped."""
+    text = env.ENVIRON.get(name, "")
+    if not text:
+        return MailServer()
+    try:
+        address = urlsplit(text)
+        host, port = address.hostname, address.port
+    except ValueError:
+        host = None
+    if host is None or address.scheme not in MAIL_SCHEMES:
+        # The address itself may hold a password, so it is not repeated.
+        raise ImproperlyConfigured(
+            f"{name} cannot be read; write it like smtp+tls://USER:PASSWORD@HOST:587 "
+            "(smtps:// for TLS from the start, smtp:// for none; special characters as %40)."
+        )
+    return MailServer(
+        host=host,
+        port=port or MAIL_SCHEMES[address.scheme],
+        user=unquote(address.username or ""),
+        password=unquote(address.password or ""),
+        starttls=address.scheme == "smtp+tls",
+        tls=address.scheme == "smtps",
+    )
 
 
 def log_file(env: environ.Env, default: Path) -> Path | None:

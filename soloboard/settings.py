@@ -11,6 +11,7 @@ from soloboard.env import (
     database,
     items,
     log_file,
+    mail_server,
     network_probes,
     read_environment,
     share,
@@ -77,6 +78,21 @@ SOLOBOARD_DEMO: bool = switch(env, "SOLOBOARD_DEMO", default=False)
 RECOMMEND_EXPLORATION_SHARE: float | None = share(env, "RECOMMEND_EXPLORATION_SHARE")
 RECOMMEND_TOPIC_SHARE: float | None = share(env, "RECOMMEND_TOPIC_SHARE")
 
+# --- E-mail ---------------------------------------------------------------------------------------
+
+#: Where mail is handed in; without EMAIL_URL none is sent, and who wants to send some is told so.
+_mail = mail_server(env, "EMAIL_URL")
+EMAIL_HOST: str = _mail.host
+EMAIL_PORT: int = _mail.port
+EMAIL_HOST_USER: str = _mail.user
+EMAIL_HOST_PASSWORD: str = _mail.password
+EMAIL_USE_TLS: bool = _mail.starttls
+EMAIL_USE_SSL: bool = _mail.tls
+#: For each step of the conversation.
+EMAIL_TIMEOUT = 10
+#: The sender of all mail.
+DEFAULT_FROM_EMAIL: str = env.str("EMAIL_FROM", f"soloboard@{_app_url.hostname}")
+
 # --- Django ---------------------------------------------------------------------------------------
 
 DEBUG: bool = switch(env, "DEBUG", default=False)
@@ -109,6 +125,7 @@ INSTALLED_APPS = [
     "encryption",
     "scheduling",
     "sites",
+    "alerts",
     "recommendations",
 ]
 
@@ -287,5 +304,7 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        # Its warnings may hold what a service answered, addresses included.
+        "apprise": {"level": "ERROR"},
     },
 }

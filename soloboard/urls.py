@@ -19,6 +19,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("scheduling.urls")),
     path("api/", include("sites.urls")),
+    path("api/", include("alerts.urls")),
     path("api/", include("recommendations.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     *([path("demo/shop", demo_shop)] if settings.SOLOBOARD_DEMO else []),

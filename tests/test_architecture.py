@@ -13,8 +13,9 @@ ALLOWED = {
     "encryption": set(),
     "scheduling": {"encryption"},
     "sites": {"scheduling", "encryption"},
+    "alerts": {"sites", "scheduling", "encryption"},
     "recommendations": {"scheduling", "encryption", "charts"},
-    "soloboard": {"sites", "recommendations", "scheduling", "encryption", "charts"},
+    "soloboard": {"alerts", "sites", "recommendations", "scheduling", "encryption", "charts"},
     "qstash_server": set(),
 }
 
@@ -68,3 +69,10 @@ def test_learning_and_ranking_know_arrays_and_nothing_else() -> None:
                 assert name.partition(".")[0] in known, path
                 inside = name.startswith("recommendations.core")
                 assert inside or not name.startswith("recommendations"), path
+
+
+def test_channels_know_no_models() -> None:
+    for path in sorted((PROJECT / "alerts" / "channels").rglob("*.py")):
+        text = path.read_text()
+        assert "django.db" not in text, path
+        assert "models" not in text, path

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +41,15 @@ def running_server(
     *,
     application: str = "tests.scheduling.application",
     door: socket.socket | None = None,
-    **environment: str,
+    port: int = 0,
+    knows_itself: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """Serve an application, on the test's own database unless told otherwise.
 
-    door: where to listen, for several servers that share it; a free port without.
+    door: where to listen, for several servers that share it; without, it is a door of its own.
+    port: of its own door; 0 for a free one.
+    knows_itself: its APP_URL is where it listens, so that QStash can call it.
     """
     log = directory / "server.log"
     given = {
@@ -53,11 +57,13 @@ def running_server(
         "REDIS_URL": settings.REDIS_URL,
         "LOG_FILE": "-",
         "DEBUG": "false",
-        **environment,
+        **(environment or {}),
     }
-    own_door = door.dup() if door else socket.create_server(("127.0.0.1", 0))
-    with own_door as listener, log.open("wb") as output:
+    own_door = door.dup() if door else _listen(port)
+    with own_door as listener, log.open("ab") as output:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        if knows_itself:
+            given["APP_URL"] = address
         options = ["--bind", f"fd://{listener.fileno()}", "--no-control-socket"]
         options += ["--worker-class", "gthread", "--threads", "8", "--log-level", "warning"]
         process = subprocess.Popen(
@@ -76,6 +82,18 @@ def running_server(
         yield server
     finally:
         server.kill()
+
+
+def _listen(port: int) -> socket.socket:
+    """Listen there, as soon as the worker of a server that was killed has let go of it."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def database_url() -> str:

@@ -87,7 +87,7 @@ def test_the_key_cannot_be_changed() -> None:
         job.full_clean()
 
 
-def test_default_rows_of_all_jobs_are_valid() -> None:
+def test_default_rows_of_all_scheduled_jobs_are_valid() -> None:
     for job in registry.scheduled:
         default_row(job).full_clean()
 

@@ -129,7 +129,7 @@ def signs(tmp_path: Path) -> Signs:
 def running_calls(directory: Path, settings: Settings, **environment: str) -> Iterator[Calls]:
     """A client of a server of its own. In the end its answers and its log may hold no secret."""
     with (
-        running_server(directory, door=None, **environment) as server,
+        running_server(directory, environment=environment) as server,
         Calls(server.address) as calls,
     ):
         yield calls

@@ -367,7 +367,7 @@ def test_json_is_read_whatever_its_content_type(calls: Calls, work: Work) -> Non
 @pytest.mark.django_db(transaction=True)
 def test_behind_https_no_webhook_is_redirected(settings: Settings, tmp_path: Path) -> None:
     settings.APP_URL = "https://board.example"
-    server = running_server(tmp_path, APP_URL=settings.APP_URL)
+    server = running_server(tmp_path, environment={"APP_URL": settings.APP_URL})
     with server as running, Calls(running.address) as calls:
         assert calls.call("GET", "/admin/").status_code == 301
         assert calls.deliver("msg_1", "GET", SYNC_SITES).status_code == 200

@@ -78,12 +78,14 @@ def start_servers(stack: ExitStack, directory: Path) -> dict[str, Server]:
                 directory / name,
                 application="tests.sites.application",
                 door=door,
-                APP_URL=address,
-                ALLOWED_PRIVATE_NETWORKS="127.0.0.0/8",
-                SERVER_NAME=name,
-                SIGNS=str(signs),
-                CHUNK_SIZE=str(CHUNK_SIZE),
-                **qstash,
+                environment={
+                    "APP_URL": address,
+                    "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8",
+                    "SERVER_NAME": name,
+                    "SIGNS": str(signs),
+                    "CHUNK_SIZE": str(CHUNK_SIZE),
+                    **qstash,
+                },
             )
         )
     door.close()  # Only the servers have it now.

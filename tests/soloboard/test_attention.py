@@ -1,10 +1,12 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
+from alerts.models import Alert, AlertRule, Channel, Delivery
 from recommendations.models import QuarantinedAction
 from scheduling.models import ScheduledJob, ScheduleRemoval
 from sites.incidents import close_unwatched
@@ -95,3 +97,32 @@ def test_number_of_queries_is_fixed(
         site(f"Site {number}", timezone.now(), age=timedelta(hours=1), attempts=1)
     with django_assert_num_queries(7):
         list(notices())
+
+
+def test_open_alerts_and_messages_that_do_not_get_through_are_noticed() -> None:
+    now = timezone.now()
+    rule = AlertRule.objects.create(name="Jobs", kind="overdue")
+    channel = Channel.objects.create(name="hook", kind="webhook")
+    for closed_at in (None, now):
+        Alert.objects.create(
+            rule=rule, subject="sync-sites", opened_at=now, told_at=now, closed_at=closed_at
+        )
+    times: dict[str, Any] = {
+        "channel": channel,
+        "created_at": now,
+        "due_at": now,
+        "give_up_at": now,
+    }
+    for status, attempts in (
+        ("failed", 9),
+        ("waiting", 3),
+        ("sending", 4),
+        ("waiting", 2),
+        ("sent", 5),
+    ):
+        Delivery.objects.create(status=status, attempts=attempts, **times)
+    assert [text for text in texts() if "alert" in text] == [
+        "1 alert: open",
+        "1 message about alerts: not sent, and given up",
+        "2 messages about alerts: still not sent after 3 tries or more",
+    ]

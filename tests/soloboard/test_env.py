@@ -7,6 +7,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from soloboard import env
+from soloboard.env import MailServer
 from tests.services import SETTINGS
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -109,6 +110,8 @@ def test_the_older_name_of_the_address_is_read_and_the_newer_one_wins(
         ("DATABASE_URL", "nonsense", "PostgreSQL"),
         ("RECOMMEND_TOPIC_SHARE", "half", "a fraction from 0 to 1"),
         ("RECOMMEND_EXPLORATION_SHARE", "1.5", "a fraction from 0 to 1"),
+        ("EMAIL_URL", "mail.example.com", "smtp+tls://USER:PASSWORD@HOST:587"),
+        ("EMAIL_URL", "smtp://mail.example.com:many", "smtp+tls://USER:PASSWORD@HOST:587"),
         ("LOG_FILE", "/dev/null/app.log", "log to the terminal alone"),
     ],
 )
@@ -120,6 +123,34 @@ def test_a_value_of_the_wrong_form_stops_the_start_in_one_sentence(
     assert says in done.stderr
     assert name in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "server"),
+    [
+        ("", MailServer()),
+        ("smtp://localhost:1025", MailServer(host="localhost", port=1025)),
+        (
+            "smtp+tls://me%40example.com:p%2Fw@mail.example.com",
+            MailServer(host="mail.example.com", port=587, user="me@example.com", password="p/w",
+                       starttls=True),
+        ),
+        ("smtps://mail.example.com", MailServer(host="mail.example.com", port=465, tls=True)),
+    ],
+)  # fmt: skip
+def test_a_mail_server_is_read_from_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, server: MailServer
+) -> None:
+    for name, value in {**COMPLETE, "EMAIL_URL": address}.items():
+        monkeypatch.setenv(name, value)
+    assert env.mail_server(env.read_environment(tmp_path), "EMAIL_URL") == server
+
+
+def test_a_password_in_an_address_that_cannot_be_read_is_not_repeated() -> None:
+    done = manage("check", **{**COMPLETE, "EMAIL_URL": "imap://me:made-up-password@mail.example"})
+    assert done.returncode != 0
+    assert "made-up-password" not in done.stderr
+    assert "made-up-password" not in repr(MailServer(password="made-up-password"))
 
 
 def test_a_kind_of_action_comes_with_its_weight() -> None:
