@@ -95,7 +95,7 @@ def test_number_of_queries_is_fixed(
     build_world()
     for number in range(count):
         site(f"Site {number}", timezone.now(), age=timedelta(hours=1), attempts=1)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         list(notices())
 
 
