@@ -230,6 +230,11 @@ class MonitoredSite(models.Model):
         return PLATFORMS[self.platform].name if self.platform in PLATFORMS else self.platform
 
     @property
+    def notices(self) -> list[str]:
+        """What works but should be changed, in sentences of the last snapshot."""
+        return list((self.last_snapshot or {}).get("notices", []))
+
+    @property
     def age(self) -> timedelta | None:
         """How long ago the last snapshot was taken; None before the first."""
         return timezone.now() - self.last_sync_at if self.last_sync_at else None

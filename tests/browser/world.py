@@ -191,6 +191,7 @@ def _data(
             for currency, minor in data.get("revenue_minor", {}).items()
         },
         "metrics": data.get("metrics", {}),
+        "notices": data.get("notices", []),
     }
 
 

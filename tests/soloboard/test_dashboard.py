@@ -128,6 +128,11 @@ def test_good_state_that_nothing_has_confirmed_is_shown_as_stale(staff: Client) 
     assert '<span class="pill warn">stale</span>' in board(staff)
 
 
+def test_what_should_be_changed_is_said_on_the_card(staff: Client) -> None:
+    site("Shop", timezone.now(), notices=["This key may do <everything>."])
+    assert board(staff).count("This key may do &lt;everything&gt;.") == 2
+
+
 def test_currencies_are_never_added_up() -> None:
     site("Shop", NOW, platform="custom_json", revenue_minor={"EUR": 129_900, "JPY": 91_200})
     (card,) = site_cards(NOW)

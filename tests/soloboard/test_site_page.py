@@ -65,6 +65,11 @@ def test_a_site_without_history_says_so(staff: Client, site: MonitoredSite) -> N
     assert "Nothing is known of the last 90 days" in page(staff, site, "?days=90")
 
 
+def test_what_should_be_changed_is_said(staff: Client, site: MonitoredSite) -> None:
+    MonitoredSite.objects.update(last_snapshot={"notices": ["This key may do <everything>."]})
+    assert "This key may do &lt;everything&gt;." in page(staff, site)
+
+
 def test_ranges_beyond_those_offered_are_refused(staff: Client, site: MonitoredSite) -> None:
     for days in ("0", "31", "many"):
         assert staff.get(f"/sites/{site.pk}?days={days}").status_code == 404
