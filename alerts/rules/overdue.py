@@ -88,11 +88,15 @@ class Overdue(RuleKind[Evidence]):
         starts = [moment for moment in (last, evidence.since) if moment and moment <= now]
         if not starts:
             return unknown("Its schedule was not there yet.")
+        when = f"last succeeded {in_words(now - last)} ago" if last else "has never succeeded"
+        grace = timedelta(minutes=options["minutes"])
+        if now - max(starts) < grace:
+            # It is due later than that, so there is no need to work out when. A replay asks often.
+            return clear(f"{evidence.name} {when}.")
         expected = _next_after(evidence, max(starts))
         if expected is None:
             return unknown("Its schedule never fires again.")
-        when = f"last succeeded {in_words(now - last)} ago" if last else "has never succeeded"
-        if now - expected < timedelta(minutes=options["minutes"]):
+        if now - expected < grace:
             return clear(f"{evidence.name} {when}.")
         return firing(f"{evidence.name} {when}, and was due {in_words(now - expected)} ago.")
 
