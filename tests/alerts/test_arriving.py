@@ -106,7 +106,7 @@ def hook(receiver: Website) -> Channel:
 
 
 def sync(server: Server) -> None:
-    """Sync whatever may be synced, over HTTP, and ask for an evaluation as a sync does."""
+    """Sync whatever may be synced, over HTTP."""
     MonitoredSite.objects.update(not_before=None)
     with Calls(server.address) as calls:
         assert calls.with_secret("POST", "/api/cron/sync-sites").status_code == 200
