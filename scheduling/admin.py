@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, path
@@ -180,8 +180,25 @@ class ScheduledJobAdmin(admin.ModelAdmin):
             self.message_user(request, message, messages.WARNING)
 
 
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """For what only the product itself writes, and people may delete."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class RecordAdmin(ReadOnlyAdmin):
+    """For records of what happened, which nobody deletes by hand."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
 @admin.register(JobRun)
-class JobRunAdmin(admin.ModelAdmin):
+class JobRunAdmin(RecordAdmin):
     list_display = (
         "started_at",
         "job_name",
@@ -201,15 +218,6 @@ class JobRunAdmin(admin.ModelAdmin):
         ("Outcome", {"fields": ("shown_counts", "error", "traceback", "shown_answer")}),
         ("Delivery", {"fields": ("message_id", "schedule_id", "signature_id", "lease_expires_at", "finished_at")}),
     )  # fmt: skip
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: JobRun | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: JobRun | None = None) -> bool:
-        return False
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: JobRun | None = None

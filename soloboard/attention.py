@@ -12,7 +12,7 @@ from django.utils.timesince import timesince
 from alerts.models import Alert, Delivery
 from recommendations.models import QuarantinedAction
 from scheduling.models import JobRun, ScheduledJob, ScheduleRemoval
-from sites.admin import KIND_OF_STATE
+from sites.admin.colours import KIND_OF_STATE
 from sites.models import STALE_AFTER, Incident, MonitoredSite
 
 State = MonitoredSite.State

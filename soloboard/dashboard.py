@@ -22,8 +22,8 @@ from scheduling.admin import KIND_OF_STATUS as KIND_OF_RUN
 from scheduling.admin import push_pill
 from scheduling.cron import in_words
 from scheduling.models import JobRun, ScheduledJob
-from sites.admin import KIND_OF_STATE
-from sites.admin import KIND_OF_STATUS as KIND_OF_SYNC
+from sites.admin.colours import KIND_OF_STATE
+from sites.admin.colours import KIND_OF_STATUS as KIND_OF_SYNC
 from sites.history.reading import zone_of
 from sites.models import MonitoredSite, SyncLog
 from sites.platforms.money import money, with_unit

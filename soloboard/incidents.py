@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.db.models import Count, F, Window
 
-from sites.admin import KIND_OF_STATE
+from sites.admin.colours import KIND_OF_STATE
 from sites.models import Incident, MonitoredSite
 
 #: When more are open, the list in the admin has them all.

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
 from charts.plot import Plot, draw
-from sites.admin import KIND_OF_STATE
+from sites.admin.colours import KIND_OF_STATE
 from sites.history.reading import PERCENTILES, Entry, Summary, last_days, summarise
 from sites.models import MonitoredSite
 from sites.platforms.money import money

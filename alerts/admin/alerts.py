@@ -1,7 +1,6 @@
 """Alerts with their timelines, and the messages about them."""
 
 import logging
-from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
@@ -14,7 +13,7 @@ from django.utils.safestring import SafeString
 from alerts.delivering import publish_due, send_again
 from alerts.models import Alert, AlertEvent, Delivery
 from alerts.rules.base import in_words
-from scheduling.admin import pill
+from scheduling.admin import RecordAdmin, pill
 from scheduling.qstash import QStashProblem
 
 logger = logging.getLogger(__name__)
@@ -33,19 +32,6 @@ KIND_OF_EVENT = {
 }
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
-    """For what only the product itself writes."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 class OpenFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "state"
@@ -60,7 +46,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 @admin.register(Alert)
-class AlertAdmin(ReadOnlyAdmin):
+class AlertAdmin(RecordAdmin):
     list_display = ("about", "rule", "state", "opened_at", "lasted", "reason")
     list_filter = (OpenFilter, "rule", "opened_at")
     search_fields = ("site__name", "subject", "rule__name")
@@ -120,7 +106,7 @@ class AlertAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyAdmin):
+class DeliveryAdmin(RecordAdmin):
     list_display = (
         "created_at",
         "channel",

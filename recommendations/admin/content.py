@@ -14,7 +14,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from recommendations import quarantine, tokens
-from recommendations.admin.read_only import ReadOnlyAdmin
 from recommendations.models import (
     ApplicationToken,
     ContentItem,
@@ -22,7 +21,7 @@ from recommendations.models import (
     QuarantinedAction,
     UserAction,
 )
-from scheduling.admin import pill
+from scheduling.admin import ReadOnlyAdmin, pill
 
 #: Of the raw text of an entry, in characters.
 SHOWN_IN_LIST, SHOWN_ON_PAGE = 80, 20_000

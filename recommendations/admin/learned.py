@@ -10,12 +10,11 @@ from django.utils.safestring import SafeString
 
 from charts.plot import draw
 from recommendations import figures, history
-from recommendations.admin.read_only import ReadOnlyAdmin
 from recommendations.evaluating import metric_of, users_of
 from recommendations.learning import missing_to_learn
 from recommendations.models import FactorVersion, ReplayFigures
 from recommendations.replaying import PERSONAL, POPULAR, TRENDING
-from scheduling.admin import pill
+from scheduling.admin import ReadOnlyAdmin, pill
 from scheduling.forms import pretty_json
 
 KIND_OF_STATUS = {

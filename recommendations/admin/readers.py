@@ -12,11 +12,11 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from recommendations.admin.read_only import ReadOnlyAdmin
 from recommendations.explaining import explain
 from recommendations.models import MAX_ID_LENGTH, UserAction, UserEmbedding
 from recommendations.readers import find_reader
 from recommendations.serving import Wish, recommend, titles_of
+from scheduling.admin import ReadOnlyAdmin
 
 LIST_SHOWN = 20
 ACTIONS_SHOWN = 50

@@ -1,4 +1,4 @@
-"""Sites and the log of their syncs in the admin."""
+"""Sites in the admin."""
 
 from typing import Any
 
@@ -6,42 +6,25 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 
 from scheduling.admin import pill
 from scheduling.forms import pretty_json
 from scheduling.models import JobRun
 from scheduling.qstash import QStashProblem
+from sites.admin.colours import KIND_OF_STATE
 from sites.forms import CREDENTIAL, OPTION, THRESHOLDS, TRY, MonitoredSiteForm, form_for
 from sites.jobs import request_sync
-from sites.models import Incident, MonitoredSite, SiteDay, SiteHour, SiteSnapshot, SyncLog
+from sites.models import MonitoredSite, SiteDay, SiteHour, SiteSnapshot
 from sites.platforms import PLATFORMS
 from sites.trying import try_connection
 
-KIND_OF_STATE = {
-    MonitoredSite.State.NEW: "off",
-    MonitoredSite.State.UP: "good",
-    MonitoredSite.State.SLOW: "warn",
-    MonitoredSite.State.DOWN: "bad",
-    MonitoredSite.State.STALE: "warn",
-    MonitoredSite.State.CREDENTIALS_REFUSED: "bad",
-    MonitoredSite.State.MISCONFIGURED: "bad",
-    MonitoredSite.State.UNAVAILABLE: "warn",
-    MonitoredSite.State.OFFLINE: "warn",
-}
-KIND_OF_STATUS = {
-    SyncLog.Status.RUNNING: "info",
-    SyncLog.Status.SUCCESS: "good",
-    SyncLog.Status.PARTIAL: "warn",
-    SyncLog.Status.FAILED: "bad",
-}
 HISTORY_SHOWN = 20
 
 
@@ -243,85 +226,3 @@ class MonitoredSiteAdmin(admin.ModelAdmin):
                 f"{len(names)} sites: on their way as QStash message {message_id}.",
                 messages.SUCCESS,
             )
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
-    """What the product writes by itself and nobody edits."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
-class OpenFilter(admin.SimpleListFilter):
-    title = "progress"
-    parameter_name = "open"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [("yes", "open"), ("no", "closed")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Incident]) -> QuerySet[Incident]:
-        if self.value() is None:
-            return queryset
-        return queryset.filter(closed_at__isnull=self.value() == "yes")
-
-
-@admin.register(Incident)
-class IncidentAdmin(ReadOnlyAdmin):
-    list_display = ("shown_site", "shown_state", "opened_at", "closed_at", "duration")
-    list_filter = (OpenFilter, "state")
-    search_fields = ("site__name",)
-    date_hierarchy = "opened_at"
-    fields = (*list_display, "reason", "timeline")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
-        # A site whose key is missing must not hide the incidents of all the others.
-        site = ("site__credentials", "site__options", "site__last_snapshot")
-        return super().get_queryset(request).select_related("site").defer(*site)
-
-    @admin.display(description="Site", ordering="site__name")
-    def shown_site(self, incident: Incident) -> str:
-        return incident.site.name if incident.site else "our own network"
-
-    @admin.display(description="State", ordering="state")
-    def shown_state(self, incident: Incident) -> SafeString:
-        state = MonitoredSite.State(incident.state)
-        return pill(state.label, kind=KIND_OF_STATE[state])
-
-    @admin.display(description="Duration")
-    def duration(self, incident: Incident) -> str:
-        so_far = "" if incident.closed_at else " so far"
-        return f"{timesince(incident.opened_at, incident.closed_at)}{so_far}"
-
-    @admin.display(description="Timeline")
-    def timeline(self, incident: Incident) -> SafeString:
-        rows = (
-            (f"{event.at:%d %b %H:%M:%S}", event.get_kind_display(), event.get_state_display(), event.reason)
-            for event in incident.events.all()
-        )  # fmt: skip
-        return format_html_join(SafeString("<br>"), "{} <b>{}</b> {} {}", rows)
-
-
-@admin.register(SyncLog)
-class SyncLogAdmin(ReadOnlyAdmin):
-    list_display = (
-        "created_at", "shown_status", "sites_total", "sites_synced", "sites_failed", "sites_carried_over",
-        "duration",
-    )  # fmt: skip
-    list_filter = ("status", "created_at")
-    date_hierarchy = "created_at"
-    fields = (*list_display, "run", "shown_errors")
-
-    @admin.display(description="Status", ordering="status")
-    def shown_status(self, log: SyncLog) -> SafeString:
-        status = SyncLog.Status(log.status)
-        return pill(status.label, kind=KIND_OF_STATUS[status])
-
-    @admin.display(description="Errors")
-    def shown_errors(self, log: SyncLog) -> SafeString | str:
-        return format_html_join(SafeString("<br>"), "<b>{}</b>: {}", log.errors.items()) or "—"
