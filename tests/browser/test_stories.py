@@ -45,7 +45,7 @@ def test_adding_a_site_by_hand(page: Page) -> None:
     expect(page.locator(".messagelist")).to_contain_text("was added successfully")
     assert MonitoredSite.objects.get(name="Shop").credentials == {"secret": SECRET}
 
-    page.get_by_role("link", name="Shop").last.click()
+    page.get_by_role("link", name="Shop", exact=True).last.click()
     expect(page.get_by_text("Stored, and never shown again.")).to_be_visible()
     assert SECRET not in page.content()
 
