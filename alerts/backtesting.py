@@ -43,8 +43,9 @@ class Backtest:
     unknown_reason: str = ""
 
     @property
-    def unknown_share(self) -> float:
-        return self.unknown / self.judged if self.judged else 0.0
+    def unknown_percent(self) -> int:
+        """Rounded down, so that 100 means all."""
+        return self.unknown * 100 // self.judged if self.judged else 0
 
     @property
     def per_week(self) -> float:

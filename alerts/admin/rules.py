@@ -95,7 +95,6 @@ class AlertRuleAdmin(KindAdmin):
             "most_days": MOST_DAYS,
             "found": found,
             "every": in_words(found.every),
-            "unknown_percent": f"{found.unknown_share:.0%}",
             "per_week": f"{found.per_week:.2g}",
             "firings": _firing_rows(found),
             "firings_left_out": max(0, len(found.firings) - ROWS_SHOWN),

@@ -10,8 +10,8 @@ from django import forms
 from django.db.models import Q
 
 from alerts.rules.base import RuleKind, Target, Verdict, clear, firing, in_words, unknown
-from alerts.rules.points import Points, by_site, points_of
-from sites.models import STALE_AFTER, Incident, MonitoredSite
+from alerts.rules.points import Points, by_site, points_of, with_hours
+from sites.models import STALE_AFTER, Incident, MonitoredSite, SiteHour
 
 State = MonitoredSite.State
 
@@ -70,6 +70,7 @@ class Down(RuleKind[Evidence]):
     ) -> Mapping[Target, Evidence]:
         rows = points_of(sites, begin, end).values_list("site_id", "taken_at", "state", "reason")
         points = by_site(sites, rows, lambda row: None if row[0] == OFFLINE else (row[0], row[1]))
+        points = with_hours(points, begin, end, _states_of)
         away = list(
             Incident.objects.filter(Q(closed_at=None) | Q(closed_at__gte=begin), site=None)
             .order_by("opened_at")
@@ -97,6 +98,16 @@ class Down(RuleKind[Evidence]):
         if lasted < limit:
             return clear(f"It is {words}, which is less than {in_words(limit)}.")
         return firing(f"{words[0].upper()}{words[1:]}. {reason}".strip())
+
+
+def _states_of(hour: SiteHour, last: tuple[str, str] | None) -> list[tuple[str, str]]:
+    """The attempts of an hour as if the failures had come in one stretch: at its beginning where the
+    hour before ended with one, else at its end.
+    """
+    unmeasured = hour.attempts - hour.good - hour.down
+    bad = [(str(State.DOWN), "")] * hour.down + [(str(State.UNAVAILABLE), "")] * unmeasured
+    good = [(str(State.UP), "")] * hour.good
+    return bad[::-1] + good if last and last[0] not in GOOD else good + bad
 
 
 def _counts(state: str, options: Mapping[str, Any]) -> bool:

@@ -3,15 +3,18 @@
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from django.db.models import QuerySet
 
 from alerts.rules.base import Target
-from sites.models import MonitoredSite, SiteSnapshot
+from sites.history.retention import POINTS_KEPT_FOR
+from sites.models import MonitoredSite, SiteHour, SiteSnapshot
 
 Value = TypeVar("Value")
+
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,4 +54,40 @@ def by_site(
     return {
         Target(site_id=site.pk): Points(times=times[site.pk], values=values[site.pk])
         for site in sites
+    }
+
+
+def with_hours(
+    points: Mapping[Target, Points[Value]],
+    begin: datetime,
+    end: datetime,
+    values_of: Callable[[SiteHour, Value | None], Sequence[Value]],
+) -> Mapping[Target, Points[Value]]:
+    """Put what the hours tell in front of the points, which are kept for a few days only.
+
+    An hour tells how many attempts came to what, and not when; they are spread evenly over it.
+    values_of: the values of an hour in the order to assume, given the last one before it.
+    """
+    if end - begin <= POINTS_KEPT_FOR:
+        return points
+    earlier: dict[Target, tuple[list[datetime], list[Value]]] = {
+        target: ([], []) for target in points
+    }
+    ids = [target.site_id for target in points]
+    hours = SiteHour.objects.filter(site__in=ids, begins_at__gte=begin, begins_at__lte=end - HOUR)
+    for hour in hours.order_by("begins_at").iterator(chunk_size=5_000):
+        target = Target(site_id=hour.site_id)
+        if points[target].times and hour.begins_at + HOUR > points[target].times[0]:
+            continue
+        times, values = earlier[target]
+        of_hour = values_of(hour, values[-1] if values else None)
+        times += [
+            hour.begins_at + HOUR * (number + 0.5) / len(of_hour) for number in range(len(of_hour))
+        ]
+        values += of_hour
+    return {
+        target: Points(
+            times=[*earlier[target][0], *found.times], values=[*earlier[target][1], *found.values]
+        )
+        for target, found in points.items()
     }

@@ -17,8 +17,9 @@ from alerts.rules.base import (
     nearest_rank,
     unknown,
 )
-from alerts.rules.points import Points, by_site, points_of
-from sites.models import MonitoredSite
+from alerts.rules.points import Points, by_site, points_of, with_hours
+from sites.history.latency import latencies_ms
+from sites.models import MonitoredSite, SiteHour
 
 P95, MEDIAN, LATEST = "p95", "median", "latest"
 SHARES = {P95: 0.95, MEDIAN: 0.5}
@@ -66,7 +67,8 @@ class Slow(RuleKind[Points[int]]):
     ) -> Mapping[Target, Points[int]]:
         found = points_of(sites, begin, end).annotate(latency_ms=KT("data__latency_ms"))
         rows = found.values_list("site_id", "taken_at", "latency_ms")
-        return by_site(sites, rows, lambda row: None if row[0] is None else int(row[0]))
+        points = by_site(sites, rows, lambda row: None if row[0] is None else int(row[0]))
+        return with_hours(points, begin, end, _latencies_ms_of)
 
     def judge(self, options: Mapping[str, Any], evidence: Points[int], now: datetime) -> Verdict:
         window, statistic = timedelta(minutes=options["minutes"]), options["statistic"]
@@ -86,3 +88,9 @@ class Slow(RuleKind[Points[int]]):
             what = f"The {statistic} of {len(latencies_ms)} answers in {in_words(window)}"
         words = f"{what} took {found} ms; the limit is {options['limit_ms']} ms."
         return firing(words) if found > options["limit_ms"] else clear(words)
+
+
+def _latencies_ms_of(hour: SiteHour, last: int | None) -> list[int]:
+    """In an order that gives every part of the hour its share of slow answers."""
+    ascending = latencies_ms(hour.latency_counts)
+    return ascending[::2] + ascending[1::2][::-1]

@@ -58,6 +58,15 @@ def percentile(counts: LatencyCounts, percent: float) -> int | None:
     return None
 
 
+def latencies_ms(counts: LatencyCounts) -> list[int]:
+    """What a histogram was made of, ascending, each within PRECISION and half a millisecond."""
+    return sorted(
+        round(_latency_ms_of(int(bucket)))
+        for bucket, number in counts.items()
+        for _ in range(number)
+    )
+
+
 def _latency_ms_of(bucket: int) -> float:
     # Neither end of the bucket is further from it than PRECISION.
     return max(1.0, 2 * GROWTH**bucket / (1 + GROWTH))

@@ -13,6 +13,7 @@ from alerts.backtesting import backtest
 from alerts.evaluating import evaluate
 from alerts.judging import instants
 from alerts.models import Alert, AlertRule
+from sites.history.latency import count
 from sites.models import MonitoredSite, SiteHour
 from tests.alerts.conftest import NOW, AddPoint, AddRule, AddSite
 from tests.alerts.rules.test_no_sales import shop, silence
@@ -57,8 +58,63 @@ def test_a_replay_of_silence_fires_in_the_hour_in_which_it_becomes_unlikely(
     assert found.firings[0].closed_at == NOW + 49 * HOUR
     assert found.unknown == 0
     early = backtest(rule, NOW - 65 * DAY, NOW - 60 * DAY)
-    assert early.unknown_share == 1
+    assert early.unknown_percent == 100
     assert "Too little history" in early.unknown_reason
+
+
+def hours_of(site: MonitoredSite, *hours: tuple[int, int]) -> None:
+    """One row for each hour from NOW on: (good, down), of four attempts."""
+    SiteHour.objects.bulk_create(
+        SiteHour(site=site, begins_at=NOW + number * HOUR, attempts=4, good=good, down=down)
+        for number, (good, down) in enumerate(hours)
+    )
+
+
+def test_before_the_points_that_are_kept_an_outage_is_found_in_the_hours(
+    add_site: AddSite, add_rule: AddRule
+) -> None:
+    hours_of(add_site(), (4, 0), (2, 2), (0, 4), (1, 3), (4, 0))
+    rule = add_rule(options={"minutes": 20}, cooldown_minutes=0)
+    (firing,) = backtest(rule, NOW, NOW + 3 * DAY).firings
+    # Of the four points of each hour, 7.5 minutes after it began and so on, the bad ones are one
+    # stretch: two at the end of the second hour, four, and three at the beginning of the fourth.
+    assert firing.opened_at == NOW + HOUR + 60 * MINUTE
+    assert firing.closed_at == NOW + 3 * HOUR + 55 * MINUTE
+    assert "Down for" in firing.reason
+
+
+def test_hours_do_not_hide_the_points_that_are_still_there(
+    add_site: AddSite, add_rule: AddRule, add_point: AddPoint
+) -> None:
+    site = add_site()
+    hours_of(site, (0, 4), (0, 4))
+    for number in range(24):
+        add_point(site, NOW + 5 * number * MINUTE, "up")
+    assert backtest(add_rule(options={"minutes": 0}), NOW, NOW + 3 * DAY).firings == []
+
+
+def test_what_could_not_be_measured_in_an_hour_is_no_outage(
+    add_site: AddSite, add_rule: AddRule
+) -> None:
+    hours_of(add_site(), (0, 0), (0, 0), (4, 0))
+    assert backtest(add_rule(options={"minutes": 20}), NOW, NOW + 3 * DAY).firings == []
+    rule = add_rule(name="Any", options={"minutes": 20, "any_failure": True})
+    assert len(backtest(rule, NOW, NOW + 3 * DAY).firings) == 1
+
+
+def test_slow_hours_are_found_by_their_histograms(add_site: AddSite, add_rule: AddRule) -> None:
+    SiteHour.objects.bulk_create(
+        SiteHour(
+            site=site, begins_at=NOW + number * HOUR, attempts=4, good=4, latency_counts=counts
+        )
+        for site in [add_site()]
+        for number, counts in enumerate([count([100] * 4), count([900] * 4), count([100] * 4)])
+    )
+    rule = add_rule(kind="slow", options={"limit_ms": 500, "minutes": 60}, cooldown_minutes=0)
+    (firing,) = backtest(rule, NOW, NOW + 3 * DAY).firings
+    assert (
+        NOW + HOUR < firing.opened_at < NOW + 2 * HOUR < (firing.closed_at or NOW) < NOW + 3 * HOUR
+    )
 
 
 def test_the_number_of_queries_depends_on_neither_sites_nor_instants(
@@ -70,7 +126,7 @@ def test_the_number_of_queries_depends_on_neither_sites_nor_instants(
     rule = add_rule()
     for number in range(10):
         points(add_point, add_site(f"shop {number}"), "dudu")
-    with django_assert_num_queries(3):  # sites, points, incidents
+    with django_assert_num_queries(4):  # sites, points, hours, incidents
         found = backtest(rule, NOW, NOW + 10 * DAY)
     assert found.targets == 10
     assert found.every == 5 * MINUTE

@@ -44,7 +44,7 @@ class Command(BaseCommand):
         )
         if found.unknown:
             console.print(
-                f"{found.unknown_share:.0%} of the judgements could not be made, the last one because: "
+                f"{found.unknown_percent} % of the judgements could not be made, the last one because: "
                 f"{found.unknown_reason}"
             )
 

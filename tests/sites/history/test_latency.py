@@ -5,7 +5,15 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sites.history.latency import BUCKET_SQL, PRECISION, bucket_of, count, merged, percentile
+from sites.history.latency import (
+    BUCKET_SQL,
+    PRECISION,
+    bucket_of,
+    count,
+    latencies_ms,
+    merged,
+    percentile,
+)
 
 latencies = st.integers(0, 600_000)
 
@@ -14,6 +22,14 @@ latencies = st.integers(0, 600_000)
 def test_merging_is_the_same_as_counting_everything_at_once(parts: list[list[int]]) -> None:
     everything = [latency_ms for part in parts for latency_ms in part]
     assert merged(map(count, parts)) == count(everything)
+
+
+@given(st.lists(latencies))
+def test_each_latency_is_given_back_as_near_as_is_stated(measured: list[int]) -> None:
+    found = latencies_ms(count(measured))
+    assert len(found) == len(measured)
+    for near, exact in zip(found, sorted(measured), strict=True):
+        assert abs(near - max(exact, 1)) <= PRECISION * max(exact, 1) + 0.5
 
 
 @given(st.lists(latencies, min_size=1), st.sampled_from([1, 50, 95, 99, 99.9, 100]))
