@@ -64,6 +64,8 @@ def run(tmp_path: Path, temp: Path) -> Iterator[Run]:
                     stdout=output,
                     stderr=output,
                     text=True,
+                    # Started in a script's background, this run ignores Ctrl-C, and so would those.
+                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
                 )
             )
         return started[-1]
