@@ -26,6 +26,7 @@ from sites.platforms.base import (
     Platform,
     PlatformError,
     PlatformUnavailable,
+    PutOff,
     Snapshot,
 )
 from sites.redaction import Redaction
@@ -68,6 +69,7 @@ class Attempt:
     days: JSON; a list of past days with their figures. They have rows of their own and would make
         the snapshot large.
     past_fetched: whether the site's past came with it; None where that was not the question.
+    is_put_off: whether our own limits left no time for it.
     """
 
     site: MonitoredSite
@@ -79,6 +81,7 @@ class Attempt:
     internet_answered: bool | None = None
     days: str = "[]"
     past_fetched: bool | None = None
+    is_put_off: bool = False
 
     @property
     def is_success(self) -> bool:
@@ -87,7 +90,7 @@ class Attempt:
     @property
     def counts(self) -> bool:
         """Whether it says anything of the site, good or bad."""
-        return self.state != State.OFFLINE
+        return self.state != State.OFFLINE and not self.is_put_off
 
     @property
     def failures(self) -> int:
@@ -99,8 +102,10 @@ class Attempt:
     @property
     def not_before(self) -> datetime | None:
         """When the site may be tried again; None for at any time."""
-        if self.is_success or not self.counts:
+        if self.is_success or self.state == State.OFFLINE:
             return None
+        if self.is_put_off:
+            return self.made_at + self._asked_wait()
         return self.made_at + max(self._backoff(), self._asked_wait())
 
     @property
@@ -150,7 +155,8 @@ async def _attempt(
             found = await _fetch(site, client, now, past_days)
             return _measured(site, now, *found, redaction=redaction)
     except PlatformError as error:
-        return _failed(site, now, _state_of(error), str(error), error.retry_after_s)
+        made = _failed(site, now, _state_of(error), str(error), error.retry_after_s)
+        return dataclasses.replace(made, is_put_off=isinstance(error, PutOff))
     except TimeoutError:
         return _failed(site, now, State.UNAVAILABLE, f"Not done within {timeout_s:.3g} s.")
     except Exception as error:

@@ -22,7 +22,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from sites.outbound import Client
-from sites.platforms.base import Limits, Platform, PlatformUnavailable
+from sites.platforms.base import Limits, Platform, PutOff
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def turn_of(
 ) -> Turn:
     """What each request of a fetch waits for and holds while it is under way; see `Client.turn`.
 
-    Entering it raises PlatformUnavailable when the client's time does not suffice for the wait.
+    Entering it raises PutOff when the client's time does not suffice for the wait.
     """
     if platform.limits is None:
         return nullcontext
@@ -64,7 +64,7 @@ async def _turn(account: str, limits: Limits, client: Client) -> AsyncIterator[N
         begin, account, limits, call, client.left_s + LEASE_GRACE_S
     ):
         if wait_s >= client.left_s:
-            raise PlatformUnavailable(
+            raise PutOff(
                 "Other fetches use up what this account may ask for at a time, and there was no time"
                 " left to wait.",
                 retry_after_s=wait_s,

@@ -66,8 +66,8 @@ def _count(attempts: Sequence[Attempt], site_ids: Container[int], log: SyncLog) 
 #: Django's bulk_update builds a CASE for each column and row, which takes longer than the fetches.
 #: The rows are locked in the order of their ids, so that two writers at once cannot deadlock. A
 #: failure makes a site wait only if its settings are still those it failed with. An attempt that is
-#: neither good nor bad, because our own network was away, counts for nothing. The history follows
-#: from the update, so a site that was deleted meanwhile gets none.
+#: neither good nor bad, because it was put off or our own network was away, counts for nothing. The
+#: history follows from the update, so a site that was deleted meanwhile gets none.
 WRITE_ATTEMPTS = """
 WITH attempt AS MATERIALIZED (
     SELECT r.*, r.snapshot_text::jsonb AS snapshot FROM monitored_sites

@@ -38,6 +38,10 @@ class PlatformUnavailable(PlatformError):
     """The platform did not answer usefully; the same call may succeed later."""
 
 
+class PutOff(PlatformUnavailable):
+    """Our own limits left no time for the call, so it was not made; nothing is wrong with anybody."""
+
+
 class BadResponse(PlatformError):
     """The platform answered, but not in the form expected; our reading or mapping is wrong."""
 

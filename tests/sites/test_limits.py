@@ -174,7 +174,9 @@ def test_what_does_not_fit_into_the_time_of_a_fetch_is_put_off(
     assert made.state == State.UNAVAILABLE
     assert "no time left to wait" in made.reason
     assert 40 < made.retry_after_s <= 60
-    assert made.not_before - made.made_at >= timedelta(seconds=made.retry_after_s)
+    # Nothing is wrong with the site or its platform, so this is no failure of theirs.
+    assert (made.counts, made.failures) == (False, 0)
+    assert made.not_before - made.made_at == timedelta(seconds=made.retry_after_s)
 
 
 def test_requests_of_one_fetch_give_their_places_back(
