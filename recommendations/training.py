@@ -15,8 +15,7 @@ from recommendations.core.actions import Actions
 from recommendations.core.arrays import FloatArray
 from recommendations.core.ials import Factors, Penalty, train
 from recommendations.core.interactions import Interactions
-from recommendations.core.item_item import ItemGram
-from recommendations.core.model import Model, training_rows
+from recommendations.core.model import Model, train_item_item, training_rows
 from recommendations.core.parameters import Parameters
 from recommendations.core.trending import popularity, trend
 from recommendations.core.weights import EVEN
@@ -265,8 +264,7 @@ class Training:
         rows = training_rows(actions, parameters.history)
         item_item = None
         if parameters.score.item_item > 0:
-            gram = ItemGram.of(training_rows(actions, parameters.item_item_history))
-            item_item = gram.solve(parameters.item_item_ridge)
+            item_item = train_item_item(actions, parameters)
         return Model(
             parameters=parameters,
             item_factors=item_factors,

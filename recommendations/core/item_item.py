@@ -4,11 +4,11 @@ Where a catalogue is small or actions are few, it finds neighbours that factors 
 Source: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data" (2019), EASE.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recommendations.core.arrays import FloatArray, IntArray
+from recommendations.core.arrays import BoolArray, FloatArray, IntArray
 from recommendations.core.blocks import PaddedBlocks
 from recommendations.core.interactions import Interactions
 
@@ -54,7 +54,8 @@ class ItemItem:
 class ItemGram:
     """How often items meet in one user: what all ridges have in common.
 
-    items: (m,) ascending item numbers. gram: (m, m) float32, XᵀX of whether a user liked an item.
+    items: (m,) ascending item numbers. gram: (m, m) float32, XᵀWX of whether a user liked an item and
+    of row_shares.
     """
 
     items: IntArray
@@ -62,13 +63,19 @@ class ItemGram:
     n_items: int
 
     @classmethod
-    def of(cls, interactions: Interactions, *, most_items: int = MOST_ITEMS) -> "ItemGram":
-        """Count the meetings of the most_items items that most users liked."""
-        liked = interactions.gains > 0
-        popularity = np.bincount(interactions.columns[liked], minlength=interactions.n_columns)
+    def of(
+        cls, interactions: Interactions, *, evenness: float = 0.0, most_items: int = MOST_ITEMS
+    ) -> "ItemGram":
+        """Add up the meetings of the most_items items that most users liked.
+
+        evenness: 0 where every user's meetings count alike, more where long rows count less.
+        """
+        columns = interactions.columns[interactions.gains > 0]
+        popularity = np.bincount(columns, minlength=interactions.n_columns)
         items = np.sort(np.argsort(-popularity, kind="stable")[:most_items])
         items = items[popularity[items] > 0]
-        gram = _meetings(_among(interactions, items))
+        liked = _liked(_among(interactions, items))
+        gram = _meetings(liked, row_shares(liked.lengths, evenness))
         return cls(items=items, gram=gram, n_items=interactions.n_columns)
 
     def solve(self, ridge: float) -> ItemItem:
@@ -82,39 +89,62 @@ class ItemGram:
         return ItemItem(items=self.items, weights=weights, n_items=self.n_items)
 
 
+def row_shares(lengths: IntArray, evenness: float) -> FloatArray:
+    """(n_rows,) float32: what a meeting counts in rows with so many entries, n to the -evenness.
+
+    A row of n entries has n² meetings, so those who took a bit of everything can drown all others.
+    The shares leave the sum of the gram's diagonal as it was, and so what a ridge means.
+    """
+    shares = np.maximum(lengths, 1).astype(np.float64) ** -evenness
+    shares *= lengths.sum() / max(1e-9, float((shares * lengths).sum()))
+    return shares.astype(np.float32)
+
+
 def _among(interactions: Interactions, items: IntArray) -> Interactions:
     """The same rows by chosen items, which are numbered anew in their order."""
     numbers = np.full(interactions.n_columns, -1)
     numbers[items] = np.arange(len(items))
     columns = numbers[interactions.columns]
-    kept = columns >= 0
+    return _kept(replace(interactions, columns=columns, n_columns=len(items)), columns >= 0)
+
+
+def _liked(interactions: Interactions) -> Interactions:
+    """The same rows without what was only dismissed."""
+    return _kept(interactions, interactions.gains > 0)
+
+
+def _kept(interactions: Interactions, kept: BoolArray) -> Interactions:
     starts = np.concatenate([[0], np.cumsum(kept)])[interactions.starts]
-    return Interactions(
+    return replace(
+        interactions,
         starts=starts,
-        columns=columns[kept].astype(np.int32),
+        columns=interactions.columns[kept].astype(np.int32),
         weights=interactions.weights[kept],
         gains=interactions.gains[kept],
-        n_columns=len(items),
     )
 
 
-def _meetings(liked: Interactions) -> FloatArray:
-    """(m, m) float32: in how many rows each pair of columns meets, and on the diagonal, each is."""
+def _meetings(liked: Interactions, shares: FloatArray) -> FloatArray:
+    """(m, m) float32: the shares of the rows in which each pair of columns meets.
+
+    liked: rows without dismissals. shares: (n_rows,).
+    """
     gram = np.zeros((liked.n_columns,) * 2, dtype=np.float32)
     # A row of n entries has n² meetings to add one by one; as part of a dense product it costs m²
     # multiplications, each about three hundred times as fast.
-    short = liked.lengths * _DENSE_SHARE < liked.n_columns
-    for block in PaddedBlocks(liked.take(np.flatnonzero(short)), entries=_PAIR_ENTRIES):
+    short = np.flatnonzero(liked.lengths * _DENSE_SHARE < liked.n_columns)
+    for block in PaddedBlocks(liked.take(short), entries=_PAIR_ENTRIES):
         keys = block.columns[:, :, None].astype(np.int64) * liked.n_columns
         keys = keys + block.columns[:, None, :]
-        liking = block.gains > 0
-        both = (liking[:, :, None] & liking[:, None, :]).astype(np.float32)
+        liking = (block.gains > 0).astype(np.float32)
+        both = liking[:, :, None] * liking[:, None, :] * shares[short[block.rows], None, None]
         np.add.at(gram.reshape(-1), keys.reshape(-1), both.reshape(-1))
-    long = np.flatnonzero(~short)
+    long = np.flatnonzero(liked.lengths * _DENSE_SHARE >= liked.n_columns)
     for first in range(0, len(long), _CHUNK_ROWS):
-        part = liked.take(long[first : first + _CHUNK_ROWS]).dense() > 0
-        part = part.astype(np.float32)
-        gram += part.T @ part
+        rows = long[first : first + _CHUNK_ROWS]
+        part = liked.take(rows).dense() > 0
+        scaled = part * np.sqrt(shares[rows])[:, None]
+        gram += scaled.T @ scaled
     return gram
 
 

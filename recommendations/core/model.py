@@ -66,6 +66,13 @@ def train_factors(
     return start.items, penalty
 
 
+def train_item_item(actions: Actions, parameters: Parameters) -> ItemItem:
+    """The item-to-item model."""
+    rows = training_rows(actions, parameters.item_item_history)
+    gram = ItemGram.of(rows, evenness=parameters.item_item_evenness)
+    return gram.solve(parameters.item_item_ridge)
+
+
 def learn(
     actions: Actions,
     parameters: Parameters,
@@ -81,8 +88,7 @@ def learn(
     item_factors, penalty = train_factors(rows, parameters)
     item_item = None
     if parameters.score.item_item > 0:
-        gram = ItemGram.of(training_rows(actions, parameters.item_item_history))
-        item_item = gram.solve(parameters.item_item_ridge)
+        item_item = train_item_item(actions, parameters)
     touched = np.bincount(actions.items, minlength=actions.n_items) > 0
     vectors = item_factors
     if features is not None:

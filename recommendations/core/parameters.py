@@ -50,6 +50,7 @@ class Parameters:
     unobserved, ridge: the multiples of ials.Penalty.scaled.
     history: what the factors are trained on. fold_in: how a user's actions count in the own vector.
     item_item_ridge, item_item_history: of the item-to-item model.
+    item_item_evenness: how much less users with many items count in it; see item_item.row_shares.
     item_item_fold_in: how a user's actions count in its scores.
     trending_half_life_s: seconds, for the list of what is trending, which strangers get.
     score: weights of the parts of a personal list.
@@ -64,6 +65,7 @@ class Parameters:
     fold_in: Recency = field(default=Recency(half_life_s=30 * DAY_S))
     item_item_ridge: float = 300.0
     item_item_history: History = History()
+    item_item_evenness: float = 0.0
     item_item_fold_in: Recency = field(default=Recency(half_life_s=30 * DAY_S))
     trending_half_life_s: float = 7 * DAY_S
     score: ScoreWeights = ScoreWeights()

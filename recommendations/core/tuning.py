@@ -49,8 +49,9 @@ ITEM_ITEM_HISTORIES = (History(), History(window=20))
 UNOBSERVED = (2.0, 4.0, 8.0, 16.0, 32.0)
 RIDGES = (0.3, 1.0, 3.0, 8.0, 16.0)
 ITEM_ITEM_RIDGES = (10.0, 30.0, 100.0, 300.0, 600.0, 1200.0)
+EVENNESSES = (0.0, 0.5)
 
-ITEM_ITEM_SHARES = (0.5, 0.25, 0.75, 0.0, 1.0)
+ITEM_ITEM_SHARES = (0.5, 0.25, 0.75, 0.0)
 TRENDS = (0.0, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0, 8.0)
 POPULARITIES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.6, 2.0)
 CONFIDENCES = (0.0, 5.0, 15.0, 40.0, 100.0)
@@ -65,6 +66,9 @@ _COMPANY = (
 )
 # Half of a full training ranks candidates like the whole.
 _TUNING_EPOCHS = 8
+# What a larger ridge may cost where only chance can cut: in logarithms, so it is a share.
+_REGULARITY_COST = 0.01
+_NEAR_RIDGES = (0.67, 1.0, 1.5, 2.25)
 # The item-to-item model of so many items shows which one to make for all; it takes 4 s.
 _TUNING_ITEMS = 6_000
 
@@ -213,10 +217,10 @@ class ItemItemTrials:
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
-        self._grams: dict[History, ItemGram] = {}
+        self._grams: dict[tuple[History, float], ItemGram] = {}
         self._folds: dict[Recency, Interactions] = {}
         self._worths: dict[Parameters, float] = {}
-        self._last: tuple[tuple[History, float], ItemItem] | None = None
+        self._last: tuple[tuple[History, float, float], ItemItem] | None = None
 
     def tastes(self, parameters: Parameters) -> FloatArray:
         """(n_users, n_items) float32 in units of their spread."""
@@ -233,14 +237,15 @@ class ItemItemTrials:
         return self._worths[parameters]
 
     def _solve(self, parameters: Parameters) -> ItemItem:
-        history = parameters.item_item_history
-        if history not in self._grams:
+        data = (parameters.item_item_history, parameters.item_item_evenness)
+        if data not in self._grams:
+            history, evenness = data
             rows = training_rows(self.contest.replay.known, history)
-            self._grams[history] = ItemGram.of(rows, most_items=_TUNING_ITEMS)
-        key = (history, parameters.item_item_ridge)
+            self._grams[data] = ItemGram.of(rows, evenness=evenness, most_items=_TUNING_ITEMS)
+        key = (*data, parameters.item_item_ridge)
         # One model is I² numbers, so only the last is kept.
         if self._last is None or self._last[0] != key:
-            self._last = (key, self._grams[history].solve(parameters.item_item_ridge))
+            self._last = (key, self._grams[data].solve(parameters.item_item_ridge))
         return self._last[1]
 
 
@@ -293,14 +298,36 @@ def choose_item_item(trials: ItemItemTrials, parameters: Parameters, log: Log) -
         ],
         trials.worth,
     )
-    grid = _with(ITEM_ITEM_RIDGES, chosen.item_item_ridge)
-    ridges = [replace(chosen, item_item_ridge=ridge) for ridge in grid]
-    chosen = climb(ridges, chosen, trials.worth)
+    chosen = _climb_item_item_ridges(trials, chosen)
+    if not timed:
+        starts = [replace(chosen, item_item_evenness=evenness) for evenness in EVENNESSES]
+        chosen = best([_climb_item_item_ridges(trials, start) for start in starts], trials.worth)
+        chosen = _most_regular(trials, chosen)
     log(
         f"item to item: {chosen.item_item_history}, fold-in {chosen.item_item_fold_in}, "
-        f"ridge {chosen.item_item_ridge:g}, worth {trials.worth(chosen):.3f}"
+        f"evenness {chosen.item_item_evenness:g}, ridge {chosen.item_item_ridge:g}, "
+        f"worth {trials.worth(chosen):.3f}"
     )
     return chosen
+
+
+def _climb_item_item_ridges(trials: ItemItemTrials, start: Parameters) -> Parameters:
+    grid = _with(ITEM_ITEM_RIDGES, start.item_item_ridge)
+    ridges = [replace(start, item_item_ridge=ridge) for ridge in grid]
+    return climb(ridges, start, trials.worth)
+
+
+def _most_regular(trials: ItemItemTrials, chosen: Parameters) -> Parameters:
+    """The largest ridge that costs hardly anything of what the chosen one is worth.
+
+    A cut by chance leaves in a user's row what was taken together with a target. No later occasion
+    does, so it flatters models that know such pairs by heart.
+    """
+    around = [
+        replace(chosen, item_item_ridge=chosen.item_item_ridge * factor) for factor in _NEAR_RIDGES
+    ]
+    least = max(trials.worth(candidate) for candidate in around) - _REGULARITY_COST
+    return [candidate for candidate in around if trials.worth(candidate) >= least][-1]
 
 
 def _with(grid: Sequence[float], value: float) -> Sequence[float]:
@@ -356,7 +383,7 @@ def _score_candidates(
     # A cut by chance leaves every item as popular and every neighbour as near as it was: it overrates
     # the correction for popularity, and an item-to-item model that knows its pairs by heart.
     popularities = POPULARITIES if contest.timed else POPULARITIES[:1]
-    shares = ITEM_ITEM_SHARES if contest.timed else ITEM_ITEM_SHARES[:4]
+    shares = (*ITEM_ITEM_SHARES, 1.0 if contest.timed else 0.9)
     return (
         lambda now: [replace(now, item_item=share) for share in shares],
         lambda now: [replace(now, trend=weight) for weight in TRENDS],

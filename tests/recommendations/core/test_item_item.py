@@ -16,6 +16,21 @@ def test_the_gram_counts_users_who_liked_both(users: int) -> None:
     assert np.array_equal(found.gram, (liked.T @ liked)[np.ix_(found.items, found.items)])
 
 
+@pytest.mark.parametrize("users", [40, 2000])
+def test_with_evenness_long_rows_count_less_and_the_diagonal_adds_up_to_the_same(
+    users: int,
+) -> None:
+    matrix = Interactions.from_actions(random_log(users=users, items=60, n=4000), EVEN)
+    liked = (matrix.dense() > 0).astype(np.float64)
+    lengths = liked.sum(axis=1)
+    shares = np.maximum(lengths, 1) ** -0.5
+    shares *= lengths.sum() / (shares * lengths).sum()
+    found = ItemGram.of(matrix, evenness=0.5)
+    expected = (liked.T @ (liked * shares[:, None]))[np.ix_(found.items, found.items)]
+    assert found.gram == pytest.approx(expected, rel=1e-4)
+    assert np.trace(found.gram) == pytest.approx(lengths.sum(), rel=1e-4)
+
+
 def test_the_model_is_the_closed_form() -> None:
     matrix = Interactions.from_actions(random_log(), EVEN)
     gram = ItemGram.of(matrix)
