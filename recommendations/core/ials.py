@@ -6,7 +6,7 @@ Benchmarks" (2021), for the regularisation by frequency; Takács, Pilászy, Tikk
 Conjugate Gradient Method for Implicit Feedback Collaborative Filtering" (2011), for the solver.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
@@ -23,6 +23,14 @@ WARM_STEPS = 1
 # From zero it takes more.
 COLD_STEPS = 6
 _TINY = np.float32(1e-30)
+
+#: How many steps of conjugate gradients rows with so many entries take.
+Steps = Callable[[int], int]
+
+
+def always(steps: int) -> Steps:
+    """The same number for rows of any length."""
+    return lambda length: steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +210,7 @@ def half_sweep(
     solver: RowSolver,
     rows: FloatArray,
     *,
-    steps: int,
+    steps: Steps,
     warm: bool,
     workers: int = 1,
 ) -> FloatArray:
@@ -220,7 +228,8 @@ def half_sweep(
         for number in numbers:
             block = blocks[number]
             start = rows[block.rows] if warm else None
-            found[block.rows] = solver.solve(block, start, steps, scratch)
+            count = steps(block.columns.shape[1])
+            found[block.rows] = solver.solve(block, start, count, scratch)
 
     if workers == 1:
         work(0)
@@ -251,8 +260,8 @@ def train(
     while True:
         solver = RowSolver(items, penalty, column_sums=item_sums)
         first = steps if warm else COLD_STEPS
-        users = half_sweep(by_user, solver, users, steps=first, warm=warm, workers=workers)
+        users = half_sweep(by_user, solver, users, steps=always(first), warm=warm, workers=workers)
         solver = RowSolver(users, penalty, column_sums=user_sums)
-        items = half_sweep(by_item, solver, items, steps=steps, warm=True, workers=workers)
+        items = half_sweep(by_item, solver, items, steps=always(steps), warm=True, workers=workers)
         warm = True
         yield Factors(users=users, items=items)

@@ -5,7 +5,7 @@ import pytest
 
 from recommendations.core.arrays import FloatArray
 from recommendations.core.blocks import PaddedBlocks
-from recommendations.core.ials import Factors, Penalty, RowSolver, half_sweep, train
+from recommendations.core.ials import Factors, Penalty, RowSolver, always, half_sweep, train
 from recommendations.core.interactions import Interactions
 from recommendations.core.weights import EVEN
 from tests.recommendations.core.logs import random_log, two_camps
@@ -46,7 +46,7 @@ def test_enough_steps_solve_each_row_exactly() -> None:
     items = np.random.default_rng(1).standard_normal((matrix.n_columns, 8)).astype(np.float32)
     nothing = np.zeros((len(matrix), 8), dtype=np.float32)
     solver = RowSolver(items, penalty, column_sums=matrix.column_sums())
-    found = half_sweep(PaddedBlocks(matrix), solver, nothing, steps=30, warm=False)
+    found = half_sweep(PaddedBlocks(matrix), solver, nothing, steps=always(30), warm=False)
     for row in range(len(matrix)):
         assert found[row] == pytest.approx(
             solved(matrix.take(np.array([row])), items, penalty), abs=1e-4
@@ -127,7 +127,7 @@ def test_two_workers_find_what_one_finds() -> None:
     nothing = np.zeros((len(matrix), 8), dtype=np.float32)
     blocks = list(PaddedBlocks(matrix, entries=500))
     one, two = (
-        half_sweep(blocks, solver, nothing, steps=3, warm=False, workers=workers)
+        half_sweep(blocks, solver, nothing, steps=always(3), warm=False, workers=workers)
         for workers in (1, 2)
     )
     assert np.array_equal(one, two)
