@@ -1,21 +1,19 @@
 """The forms of rules and channels in the admin: their own fields, then those of their kind."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django import forms
-from django.forms.utils import pretty_name
 
 from alerts.channels.base import ChannelKind
 from alerts.models import AlertRule, Channel
 from alerts.rules.base import RuleKind
 from encryption.keyring import DecryptionFailed
+from sites.borrowed_fields import STORED, borrowed, borrowed_secrets, typed
 from sites.models import MonitoredSite
 
 OPTION = "option_"
 SECRET = "secret_"  # noqa: S105 - the beginning of names of fields
-STORED = "Stored, and never shown again. Leave empty to keep it."
 UNREADABLE = (
     "What is stored needs a key that SOLOBOARD_SECRET_KEYS does not hold. "
     "Add the key there, or enter all secrets again."
@@ -35,19 +33,10 @@ class KindForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         self.instance.kind = self.kind.key
-        options = self.clean_part(OPTION, self.kind.Options(self.typed(OPTION)))
+        options = self.clean_part(OPTION, self.kind.Options(typed(self, OPTION)))
         if options is not None:
             self.instance.options = options
         return cleaned
-
-    def typed(self, prefix: str) -> dict[str, Any]:
-        """The posted values of the fields with this prefix, by their names in the kind's own form."""
-        names = [name for name in self.fields if name.startswith(prefix)]
-        return {
-            name.removeprefix(prefix): self.data[self.add_prefix(name)]
-            for name in names
-            if self.add_prefix(name) in self.data
-        }
 
     def clean_part(self, prefix: str, form: forms.Form) -> dict[str, Any] | None:
         """The cleaned data of the kind's own form; None when it complains, which then shows at the
@@ -102,8 +91,8 @@ class ChannelForm(KindForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         # An empty field keeps what is stored, so the kind's own form is given both.
-        typed = {name: value for name, value in self.typed(SECRET).items() if value}
-        form = self.kind.Secrets({**self._stored, **typed})
+        entered = {name: value for name, value in typed(self, SECRET).items() if value}
+        form = self.kind.Secrets({**self._stored, **entered})
         secrets = self.clean_part(SECRET, form)
         if secrets is not None:
             given = {name: value for name, value in secrets.items() if value}
@@ -114,7 +103,7 @@ class ChannelForm(KindForm):
 
 def rule_form(kind: RuleKind[Any]) -> type[RuleForm]:
     """Make the form class for rules of one kind."""
-    fields = _prefixed(OPTION, kind.Options.base_fields)
+    fields = borrowed(OPTION, kind.Options.base_fields)
     return type("RuleFormOfKind", (RuleForm,), {**fields, "kind": kind})
 
 
@@ -122,17 +111,8 @@ def channel_form(kind: ChannelKind) -> type[ChannelForm]:
     """Make the form class for channels of one kind. Whether a secret is needed depends on what is
     stored, so its own form says it.
     """
-    secrets = _prefixed(SECRET, kind.Secrets.base_fields)
-    for field in secrets.values():
-        field.required = False
-        field.widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
-    fields = {**_prefixed(OPTION, kind.Options.base_fields), **secrets}
+    fields = {
+        **borrowed(OPTION, kind.Options.base_fields),
+        **borrowed_secrets(SECRET, kind.Secrets.base_fields),
+    }
     return type("ChannelFormOfKind", (ChannelForm,), {**fields, "kind": kind})
-
-
-def _prefixed(prefix: str, fields: Mapping[str, forms.Field]) -> dict[str, forms.Field]:
-    copies = {prefix + name: copy.deepcopy(field) for name, field in fields.items()}
-    for name, field in copies.items():
-        # Django would make a label of the whole name, prefix included.
-        field.label = field.label or pretty_name(name.removeprefix(prefix))
-    return copies

@@ -1,14 +1,13 @@
 """The form of a site in the admin: its own fields, then those of its platform."""
 
-import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.forms.utils import pretty_name
 
 from encryption.keyring import DecryptionFailed
+from sites.borrowed_fields import STORED, borrowed, borrowed_secrets, typed
 from sites.configuration import clean_credentials, clean_options
 from sites.models import MonitoredSite
 from sites.platforms.base import Platform
@@ -18,7 +17,6 @@ CREDENTIAL = "credential_"
 #: The name of the button 'Test connection'.
 TRY = "_test"
 THRESHOLDS = ("failures_to_open", "successes_to_close")
-STORED = "Stored, and never shown again. Leave empty to keep it."
 UNREADABLE = (
     "What is stored needs a key that SOLOBOARD_SECRET_KEYS does not hold. "
     "Add the key there, or enter all credentials again."
@@ -81,14 +79,14 @@ class MonitoredSiteForm(forms.ModelForm):
             # An empty one stays as it is.
             if cleaned.get(name) is None:
                 cleaned[name] = getattr(self.instance, name)
-        options = self._take(OPTION, lambda: clean_options(self.platform, self._typed(OPTION)))
+        options = self._take(OPTION, lambda: clean_options(self.platform, typed(self, OPTION)))
         if options is None:
             return cleaned
         forgets = bool(cleaned.get("forget_credentials"))
         stored = {} if forgets else self._stored
         credentials = self._take(
             CREDENTIAL,
-            lambda: clean_credentials(self.platform, options, self._typed(CREDENTIAL), stored),
+            lambda: clean_credentials(self.platform, options, typed(self, CREDENTIAL), stored),
         )
         if credentials is None:
             return cleaned
@@ -99,17 +97,6 @@ class MonitoredSiteForm(forms.ModelForm):
         # once.
         self.instance.not_before = None
         return cleaned
-
-    def _typed(self, prefix: str) -> dict[str, Any]:
-        """The posted values of the platform's fields, by their names there; an unticked box is
-        missing.
-        """
-        names = [name for name in self.fields if name.startswith(prefix)]
-        return {
-            name.removeprefix(prefix): self.data[self.add_prefix(name)]
-            for name in names
-            if self.add_prefix(name) in self.data
-        }
 
     def _take(self, prefix: str, clean: Any) -> Any:
         """Call a check and show its complaints at the fields they are about; None when there were
@@ -129,20 +116,8 @@ class MonitoredSiteForm(forms.ModelForm):
 def form_for(platform: Platform) -> type[MonitoredSiteForm]:
     """Make the form class for sites of one platform."""
     fields = {
-        **_prefixed(OPTION, platform.Options.base_fields),
-        **_prefixed(CREDENTIAL, platform.Credentials.base_fields),
+        **borrowed(OPTION, platform.Options.base_fields),
+        # Whether one is needed depends on the options, too.
+        **borrowed_secrets(CREDENTIAL, platform.Credentials.base_fields),
     }
-    for name, field in fields.items():
-        if name.startswith(CREDENTIAL):
-            # Whether one is needed depends on the options and on what is stored.
-            field.required = False
-            field.widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
     return type("SiteForm", (MonitoredSiteForm,), {**fields, "platform": platform})
-
-
-def _prefixed(prefix: str, fields: Mapping[str, forms.Field]) -> dict[str, forms.Field]:
-    copies = {prefix + name: copy.deepcopy(field) for name, field in fields.items()}
-    for name, field in copies.items():
-        # Django would make a label of the whole name, prefix included.
-        field.label = field.label or pretty_name(name.removeprefix(prefix))
-    return copies

@@ -4,7 +4,8 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from sites.forms import STORED, UNREADABLE, MonitoredSiteForm, form_for
+from sites.borrowed_fields import STORED
+from sites.forms import UNREADABLE, MonitoredSiteForm, form_for
 from sites.models import MonitoredSite
 from sites.platforms import PLATFORMS
 from tests.services import SETTINGS
